@@ -1,0 +1,133 @@
+//! Worker and child: what a session's R process is asked and what it answers.
+//!
+//! Each message is one frame (see [`crate::frame`]) holding JSON. Values of R are raw JSON, so that a large one is
+//! copied and never rebuilt as a tree.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// What the worker asks of a child. One at a time: the next is sent after [`FromChild::Done`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ToChild {
+    /// Assign the inputs, run the code as R's console would, read the outputs.
+    Run(Run),
+}
+
+/// One piece of R code to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The worker's number for this run; comes back in [`Done::run`].
+    pub run: u64,
+    /// R source. Line ends of any kind.
+    pub code: String,
+    /// Assigned into the global environment before the code runs, in this order.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
+    /// Read from the global environment after the code ran without an error, in this order.
+    #[serde(default)]
+    pub outputs: Vec<Output>,
+    /// The longest outputs, in bytes of JSON; a longer one fails the run and is named.
+    pub max_output_bytes: u64,
+}
+
+/// A value to assign.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Input {
+    /// Name in the global environment, taken as it is.
+    pub name: String,
+    /// Declared type, for services; absent for a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<RType>,
+    /// The value as JSON.
+    pub value: Box<RawValue>,
+}
+
+/// A value to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Name in the global environment.
+    pub name: String,
+    /// Declared type: decides the JSON form. Absent for a session, whose outputs are always boxed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<RType>,
+}
+
+/// The seven declared types of the wire contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RType {
+    /// `TRUE` or `FALSE`.
+    #[serde(rename = "logical")]
+    Logical,
+    /// A double.
+    #[serde(rename = "numeric")]
+    Numeric,
+    /// A 32-bit integer.
+    #[serde(rename = "integer")]
+    Integer,
+    /// A string.
+    #[serde(rename = "character")]
+    Character,
+    /// An atomic vector: a JSON array.
+    #[serde(rename = "vector")]
+    Vector,
+    /// A matrix: an array of rows.
+    #[serde(rename = "matrix")]
+    Matrix,
+    /// A data frame: an object of columns.
+    #[serde(rename = "data.frame")]
+    DataFrame,
+}
+
+/// What a child tells the worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FromChild {
+    /// The child is set up (directory, seed, limits) and takes a [`Run`]. The first frame a child sends.
+    Ready,
+    /// A run ended and the process lives on.
+    Done(Done),
+}
+
+/// How a run ended. Everything it printed is in the console pipe before this frame is sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// The number of the run.
+    pub run: u64,
+    /// How it ended.
+    pub ending: Ending,
+    /// One value per requested output, in the order asked; empty unless [`Ending::Succeeded`].
+    pub outputs: Vec<Box<RawValue>>,
+    /// Top-level files of the working directory that this run made or changed, sorted; no dot-files.
+    pub changed_files: Vec<String>,
+}
+
+/// How a run ended with the process alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ending {
+    /// The code ran to its end and every output was read.
+    Succeeded,
+    /// The code is not R; nothing ran.
+    ParseError {
+        /// R's message, with line and column.
+        message: String,
+    },
+    /// An R error.
+    Error {
+        /// The condition's text, with its call when it has one, as R prints it after `Error`.
+        message: String,
+    },
+    /// An input could not be assigned or an output not be written as JSON.
+    ValueError {
+        /// Which one and why.
+        message: String,
+    },
+    /// R unwound after an interrupt.
+    Interrupted,
+    /// R could not allocate; the process lives.
+    OutOfMemory {
+        /// R's message.
+        message: String,
+    },
+}
