@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The harness that the tests, the local stack and the bench share.
+
+pub mod s3;
