@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 /// What the worker asks of a child. One at a time: the next is sent after [`FromChild::Done`].
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", from = "wire::ToChild")]
 pub enum ToChild {
     /// Assign the inputs, run the code as R's console would, read the outputs.
     Run(Run),
@@ -81,7 +81,7 @@ pub enum RType {
 
 /// What a child tells the worker.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "wire::FromChild")]
 pub enum FromChild {
     /// The child is set up (directory, seed, limits) and takes a [`Run`]. The first frame a child sends.
     Ready,
@@ -130,4 +130,91 @@ pub enum Ending {
         /// R's message.
         message: String,
     },
+}
+
+/// The same messages with the tag beside the fields.
+///
+/// Serde buffers the content of a tagged enum to look for the tag, and raw JSON cannot be read back from that buffer;
+/// read as plain structs, the values are copied once and never rebuilt.
+mod wire {
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum RunKind {
+        Run,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct ToChild {
+        #[serde(rename = "kind")]
+        _kind: RunKind,
+        run: u64,
+        code: String,
+        #[serde(default)]
+        inputs: Vec<super::Input>,
+        #[serde(default)]
+        outputs: Vec<super::Output>,
+        max_output_bytes: u64,
+    }
+
+    impl From<ToChild> for super::ToChild {
+        fn from(wire: ToChild) -> Self {
+            let ToChild { _kind, run, code, inputs, outputs, max_output_bytes } = wire;
+            Self::Run(super::Run { run, code, inputs, outputs, max_output_bytes })
+        }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        Ready,
+        Done,
+    }
+
+    #[derive(Deserialize)]
+    pub(super) struct FromChild {
+        kind: Kind,
+        run: Option<u64>,
+        ending: Option<super::Ending>,
+        #[serde(default)]
+        outputs: Vec<Box<RawValue>>,
+        #[serde(default)]
+        changed_files: Vec<String>,
+    }
+
+    impl TryFrom<FromChild> for super::FromChild {
+        type Error = &'static str;
+
+        fn try_from(wire: FromChild) -> Result<Self, Self::Error> {
+            let FromChild { kind, run, ending, outputs, changed_files } = wire;
+            match (kind, run, ending) {
+                (Kind::Ready, ..) => Ok(Self::Ready),
+                (Kind::Done, Some(run), Some(ending)) => {
+                    Ok(Self::Done(super::Done { run, ending, outputs, changed_files }))
+                }
+                (Kind::Done, ..) => Err("a `done` frame names its run and its ending"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_values_survive_the_tagged_messages() {
+        let run = r#"{"kind":"run","run":7,"code":"x","inputs":[{"name":"x","value":{"b":1,"a":[2.50]}}],"max_output_bytes":10}"#;
+        let ToChild::Run(run) = serde_json::from_str(run).unwrap();
+        assert_eq!(run.inputs[0].value.get(), r#"{"b":1,"a":[2.50]}"#);
+
+        let done = r#"{"kind":"done","run":7,"ending":{"kind":"succeeded"},"outputs":[[1.0],null],"changed_files":[]}"#;
+        let FromChild::Done(done) = serde_json::from_str(done).unwrap() else {
+            panic!("not a done frame");
+        };
+        assert_eq!(done.outputs[0].get(), "[1.0]");
+        assert!(matches!(serde_json::from_str(r#"{"kind":"ready"}"#), Ok(FromChild::Ready)));
+    }
 }
