@@ -1,0 +1,82 @@
+//! Asking a job to stop.
+
+use uuid::Uuid;
+
+use super::super::{Db, DbError};
+use crate::id::{JobId, PrincipalId, SessionId, WorkerId};
+
+/// What asking found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CancelVerdict {
+    /// It had not begun: it is cancelled.
+    AtOnce,
+    /// It runs: this worker has to be told.
+    AskedOf(WorkerId, Option<SessionId>),
+    /// It was final already.
+    Over,
+    /// There is no such job of this owner.
+    Unknown,
+}
+
+/// Asks for a job to be cancelled. The wish is a row first; the notice that the caller sends only speeds it up.
+pub async fn request_cancel(
+    db: &Db,
+    owner: PrincipalId,
+    id: JobId,
+) -> Result<CancelVerdict, DbError> {
+    const SQL: &str = "-- jobs::request_cancel
+        WITH asked AS (
+            UPDATE jobs
+               SET state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
+                   finished_at = CASE WHEN state = 'running' THEN NULL ELSE now() END,
+                   reason = CASE WHEN state = 'running' THEN reason ELSE 'it was cancelled before it began' END,
+                   cancel_requested_at = coalesce(cancel_requested_at, now())
+             WHERE id = $1 AND owner_id = $2 AND state IN ('waiting', 'queued', 'running')
+            RETURNING kind, state, session_id, worker_id
+        ), closed AS (
+            UPDATE sessions s SET state = 'closed', ended_at = now(), state_reason = 'its opening was cancelled'
+              FROM asked a WHERE s.id = a.session_id AND a.kind = 'open_session' AND a.state = 'cancelled'
+               AND s.state = 'opening'
+        )
+        SELECT asked.state = 'running' AS running, asked.session_id, asked.worker_id, true AS asked
+          FROM asked
+         UNION ALL
+        SELECT false, NULL, NULL, false
+         WHERE EXISTS (SELECT FROM jobs WHERE id = $1 AND owner_id = $2)";
+    let rows = db
+        .conn()
+        .await?
+        .query("jobs::request_cancel", SQL, &[&id.uuid(), &owner.uuid()])
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(CancelVerdict::Unknown);
+    };
+    if !row.get::<_, bool>("asked") {
+        return Ok(CancelVerdict::Over);
+    }
+    match row.get::<_, Option<Uuid>>("worker_id") {
+        Some(worker) if row.get("running") => Ok(CancelVerdict::AskedOf(
+            WorkerId::from_uuid(worker),
+            row.get::<_, Option<Uuid>>("session_id")
+                .map(SessionId::from_uuid),
+        )),
+        _ => Ok(CancelVerdict::AtOnce),
+    }
+}
+
+/// The job that runs in a session of this owner, if one does.
+pub async fn running_of(
+    db: &Db,
+    owner: PrincipalId,
+    session: SessionId,
+) -> Result<Option<JobId>, DbError> {
+    const SQL: &str = "-- jobs::running_of
+        SELECT id FROM jobs
+         WHERE session_id = $1 AND owner_id = $2 AND state = 'running' AND lane = 'ordered'";
+    let rows = db
+        .conn()
+        .await?
+        .query("jobs::running_of", SQL, &[&session.uuid(), &owner.uuid()])
+        .await?;
+    Ok(rows.first().map(|row| JobId::from_uuid(row.get("id"))))
+}

@@ -1,0 +1,79 @@
+//! Taking jobs: the one statement by which a worker becomes the owner of an attempt.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::super::{Db, DbError};
+use crate::id::{ApiId, JobId, SessionId};
+use crate::model::{JobKind, WorkerIdentity};
+
+/// A job that this worker may run now.
+#[derive(Debug)]
+pub struct Claimed {
+    /// Which.
+    pub job: JobId,
+    /// Of which session.
+    pub session: SessionId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Which attempt this is, from 1.
+    pub attempt: i32,
+    /// The node that waits.
+    pub api: ApiId,
+    /// What is asked, JSON.
+    pub request: Vec<u8>,
+    /// Trace context of the request.
+    pub traceparent: Option<String>,
+    /// Cancelling was asked for before it was claimed.
+    pub cancel_requested: bool,
+}
+
+/// Claims the head of each of these sessions: the lowest `seq`, and only where none of the session runs.
+pub async fn claim(
+    db: &Db,
+    me: WorkerIdentity,
+    sessions: &[SessionId],
+) -> Result<Vec<Claimed>, DbError> {
+    const SQL: &str = "-- jobs::claim
+        WITH head AS (
+            SELECT q.id FROM sessions s
+             CROSS JOIN LATERAL (
+                SELECT j.id FROM jobs j
+                 WHERE j.session_id = s.id AND j.state = 'queued' AND j.lane = 'ordered'
+                 ORDER BY j.seq LIMIT 1
+             ) q
+             WHERE s.id = ANY ($3) AND s.worker_id = $1 AND s.epoch = $2 AND s.state = 'open'
+               AND NOT EXISTS (SELECT FROM jobs r
+                                WHERE r.session_id = s.id AND r.state = 'running' AND r.lane = 'ordered')
+        )
+        UPDATE jobs j
+           SET state = 'running', attempt = j.attempt + 1, worker_id = $1, epoch = $2, started_at = now()
+          FROM head h, workers w
+         WHERE j.id = h.id AND j.state = 'queued'
+           AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
+        RETURNING j.id, j.session_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+                  j.cancel_requested_at IS NOT NULL AS cancel_requested";
+    let wanted: Vec<Uuid> = sessions.iter().map(|session| session.uuid()).collect();
+    let rows = db
+        .conn()
+        .await?
+        .query("jobs::claim", SQL, &[&me.id.uuid(), &me.epoch, &wanted])
+        .await?;
+    rows.iter().map(claimed).collect()
+}
+
+fn claimed(row: &Row) -> Result<Claimed, DbError> {
+    let kind: &str = row.get("kind");
+    Ok(Claimed {
+        job: JobId::from_uuid(row.get("id")),
+        session: SessionId::from_uuid(row.get("session_id")),
+        kind: kind
+            .parse()
+            .map_err(|problem| DbError::bad_row("jobs::claim", problem))?,
+        attempt: row.get("attempt"),
+        api: ApiId::from_uuid(row.get("api_id")),
+        request: row.get("request"),
+        traceparent: row.get("traceparent"),
+        cancel_requested: row.get("cancel_requested"),
+    })
+}

@@ -1,0 +1,52 @@
+//! Table `signing_keys`.
+
+use super::{Db, DbError, Ending};
+
+/// A key of access tokens.
+#[derive(Clone)]
+pub struct SigningKey {
+    /// Key id in the header of a token.
+    pub kid: String,
+    /// PKCS 8 document.
+    pub private_der: Vec<u8>,
+    /// Public point, x, base64url.
+    pub public_x: String,
+    /// Public point, y, base64url.
+    pub public_y: String,
+}
+
+/// Every key that may verify, the one that signs first.
+pub async fn all(db: &Db) -> Result<Vec<SigningKey>, DbError> {
+    const SQL: &str = "-- keys::all
+        SELECT kid, private_der, public_x, public_y FROM signing_keys
+         ORDER BY retired_at IS NOT NULL, created_at DESC";
+    let rows = db.conn().await?.query("keys::all", SQL, &[]).await?;
+    let key = |row: &tokio_postgres::Row| SigningKey {
+        kid: row.get("kid"),
+        private_der: row.get("private_der"),
+        public_x: row.get("public_x"),
+        public_y: row.get("public_y"),
+    };
+    Ok(rows.iter().map(key).collect())
+}
+
+/// Stores the first key; does nothing when another node was faster.
+pub async fn add_first(db: &Db, key: &SigningKey) -> Result<(), DbError> {
+    const SQL: &str = "-- keys::add_first
+        INSERT INTO signing_keys (kid, algorithm, private_der, public_x, public_y)
+        SELECT $1, 'ES256', $2, $3, $4 WHERE NOT EXISTS (SELECT FROM signing_keys)";
+    db.conn()
+        .await?
+        .transact("keys::add_first", async |tx| {
+            tx.batch("keys::lock", "LOCK TABLE signing_keys IN EXCLUSIVE MODE")
+                .await?;
+            tx.execute(
+                "keys::add_first",
+                SQL,
+                &[&key.kid, &key.private_der, &key.public_x, &key.public_y],
+            )
+            .await
+            .map(|_added| Ending::Commit(()))
+        })
+        .await
+}

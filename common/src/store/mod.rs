@@ -1,0 +1,229 @@
+//! Postgres: the truth of Warren.
+//!
+//! One module per table, one function per statement. Every statement begins with a comment that names it, so that it can
+//! be found in `pg_stat_activity`; every wait has a limit.
+
+pub mod console;
+mod error;
+pub mod jobs;
+pub mod keys;
+pub mod migrate;
+pub mod principals;
+pub mod sessions;
+pub mod sweep;
+pub mod workers;
+
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{NoTls, Row};
+
+pub use error::DbError;
+
+use crate::config::DatabaseConfig;
+
+/// How long a caller waits for a connection of the pool, or for a new one.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+/// How long one statement may take before its connection is given up.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
+
+/// Whether a commit waits until it is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// It does; what was answered survives a crash of Postgres.
+    Durable,
+    /// It does not; only for claims that the completion can repair (`docs/decisions/0003-asynchronous-claims.md`).
+    Relaxed,
+}
+
+/// A pool of connections.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool,
+}
+
+impl Db {
+    /// Makes the pool; connects when first used.
+    pub fn new(
+        config: &DatabaseConfig,
+        commit: Commit,
+        application: &str,
+    ) -> Result<Self, DbError> {
+        let mut settings = config
+            .url
+            .reveal()
+            .parse::<tokio_postgres::Config>()
+            .map_err(DbError::url)?;
+        let relaxed = if commit == Commit::Relaxed {
+            " -c synchronous_commit=off"
+        } else {
+            ""
+        };
+        settings
+            .application_name(application)
+            .connect_timeout(CONNECTION_WAIT)
+            .tcp_user_timeout(STATEMENT_LIMIT)
+            .keepalives_idle(Duration::from_secs(10))
+            .options(format!(
+                "-c statement_timeout={}ms -c lock_timeout=10s -c idle_in_transaction_session_timeout=20s{relaxed}",
+                STATEMENT_LIMIT.as_millis()
+            ));
+        let manager = Manager::from_config(
+            settings,
+            NoTls,
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(config.pool)
+            .timeouts(Timeouts {
+                wait: Some(CONNECTION_WAIT),
+                create: Some(CONNECTION_WAIT),
+                recycle: Some(CONNECTION_WAIT),
+            })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(DbError::pool)?;
+        Ok(Self { pool })
+    }
+
+    /// A connection for the statements of one operation.
+    pub async fn conn(&self) -> Result<Conn, DbError> {
+        let started = Instant::now();
+        let object = self.pool.get().await.map_err(DbError::no_connection)?;
+        crate::telemetry::metrics().pool_wait(started.elapsed());
+        Ok(Conn {
+            object: Some(object),
+            broken: false,
+        })
+    }
+
+    /// Asks Postgres for nothing, to know that it answers.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        self.conn()
+            .await?
+            .execute("ping", "-- ping\nSELECT 1", &[])
+            .await
+            .map(drop)
+    }
+
+    /// Closes every connection; later calls fail.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// A connection out of the pool. One that failed in an unclear way does not go back.
+pub struct Conn {
+    object: Option<Object>,
+    broken: bool,
+}
+
+impl Conn {
+    /// Runs a statement and returns its rows.
+    pub async fn query(
+        &mut self,
+        op: &'static str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DbError> {
+        let object = self
+            .object
+            .as_ref()
+            .ok_or_else(|| DbError::interrupted(op))?;
+        let work = async {
+            let statement = object.prepare_cached(sql).await?;
+            object.query(&statement, params).await
+        };
+        let answer = tokio::time::timeout(STATEMENT_LIMIT, work).await;
+        self.judge(op, answer)
+    }
+
+    /// Runs a statement and returns how many rows it touched.
+    pub async fn execute(
+        &mut self,
+        op: &'static str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, DbError> {
+        let object = self
+            .object
+            .as_ref()
+            .ok_or_else(|| DbError::interrupted(op))?;
+        let work = async {
+            let statement = object.prepare_cached(sql).await?;
+            object.execute(&statement, params).await
+        };
+        let answer = tokio::time::timeout(STATEMENT_LIMIT, work).await;
+        self.judge(op, answer)
+    }
+
+    /// Runs statements without parameters, among them BEGIN and COMMIT.
+    pub async fn batch(&mut self, op: &'static str, sql: &str) -> Result<(), DbError> {
+        let object = self
+            .object
+            .as_ref()
+            .ok_or_else(|| DbError::interrupted(op))?;
+        let answer = tokio::time::timeout(STATEMENT_LIMIT, object.batch_execute(sql)).await;
+        self.judge(op, answer)
+    }
+
+    /// Runs the statements of `body` in one transaction; an error rolls back.
+    ///
+    /// The connection is not returned to the pool unless the transaction ended cleanly.
+    pub async fn transact<T>(
+        mut self,
+        op: &'static str,
+        body: impl AsyncFnOnce(&mut Self) -> Result<Ending<T>, DbError>,
+    ) -> Result<T, DbError> {
+        self.batch(op, "BEGIN").await?;
+        self.broken = true;
+        let (end, value) = match body(&mut self).await? {
+            Ending::Commit(value) => ("COMMIT", value),
+            Ending::RollBack(value) => ("ROLLBACK", value),
+        };
+        self.batch(op, end).await?;
+        self.broken = false;
+        Ok(value)
+    }
+
+    fn judge<T>(
+        &mut self,
+        op: &'static str,
+        answer: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, DbError> {
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => {
+                let error = DbError::statement(op, source);
+                self.broken |= error.is_interrupted();
+                Err(error)
+            }
+            Err(_elapsed) => {
+                self.broken = true;
+                Err(DbError::interrupted(op))
+            }
+        }
+    }
+}
+
+/// How a transaction is to end.
+#[derive(Debug)]
+pub enum Ending<T> {
+    /// Keep what was done.
+    Commit(T),
+    /// Forget it.
+    RollBack(T),
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if self.broken
+            && let Some(object) = self.object.take()
+        {
+            drop(Object::take(object));
+        }
+    }
+}

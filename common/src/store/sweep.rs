@@ -1,0 +1,192 @@
+//! What a sweeper mends: owners that vanished, jobs that stay silent, rows that are too old.
+//!
+//! Every statement is correct however many sweepers run it; the advisory lock of a pass only saves work.
+
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{Conn, Db, DbError, Ending};
+use crate::id::{ApiId, JobId, SessionId, WorkerId};
+use crate::model::JobKind;
+
+/// One pass holds this, so that the nodes of a fleet do not all do the same work at once.
+const LOCK: i64 = 0x53_57_45_45_50;
+
+/// What one pass found.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Workers that were declared dead.
+    pub dead: Vec<WorkerId>,
+    /// Jobs that became final, and the nodes that may wait for them.
+    pub ended: Vec<(JobId, ApiId)>,
+    /// Jobs to be noticed again.
+    pub silent: Vec<Silent>,
+}
+
+/// A queued job of which nobody has heard for a while.
+#[derive(Debug)]
+pub struct Silent {
+    /// Which.
+    pub job: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// Its session and the worker that holds it, for jobs of open sessions.
+    pub at: Option<(SessionId, WorkerId)>,
+}
+
+/// One pass. Workers are declared dead only if `may_declare_dead`: the caller has reached Postgres without a gap for one
+/// whole lease. `None` when another node is sweeping.
+pub async fn pass(
+    db: &Db,
+    may_declare_dead: bool,
+    silent_limit: i64,
+) -> Result<Option<Swept>, DbError> {
+    db.conn()
+        .await?
+        .transact("sweep::pass", async |tx| {
+            tx.batch(
+                "sweep::limits",
+                "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'",
+            )
+            .await?;
+            let rows = tx
+                .query(
+                    "sweep::lock",
+                    "-- sweep::lock\nSELECT pg_try_advisory_xact_lock($1) AS mine",
+                    &[&LOCK],
+                )
+                .await?;
+            if !rows.iter().any(|row| row.get::<_, bool>("mine")) {
+                return Ok(Ending::RollBack(None));
+            }
+            let dead = if may_declare_dead {
+                declare_dead(tx).await?
+            } else {
+                Vec::new()
+            };
+            let mut ended = end_of_vanished_owners(tx).await?;
+            ended.extend(end_of_over_sessions(tx).await?);
+            let silent = silent(tx, silent_limit).await?;
+            forget_old_keys(tx).await?;
+            Ok(Ending::Commit(Some(Swept {
+                dead,
+                ended,
+                silent,
+            })))
+        })
+        .await
+}
+
+async fn declare_dead(tx: &mut Conn) -> Result<Vec<WorkerId>, DbError> {
+    const SQL: &str = "-- sweep::declare_dead
+        UPDATE workers SET state = 'dead', ended_at = now(), sessions = 0
+         WHERE state IN ('alive', 'draining') AND lease_expires_at < now()
+        RETURNING id";
+    let rows = tx.query("sweep::declare_dead", SQL, &[]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| WorkerId::from_uuid(row.get("id")))
+        .collect())
+}
+
+/// Sessions and running jobs whose worker is not alive, whenever it died: sessions and their jobs are lost, opening a
+/// session is tried again up to three times.
+async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, DbError> {
+    const SESSIONS: &str = "-- sweep::lost_sessions
+        UPDATE sessions s
+           SET state = CASE WHEN s.state = 'closing' THEN 'closed' ELSE 'lost' END, ended_at = now(),
+               state_reason = CASE WHEN s.state = 'closing' THEN s.state_reason ELSE 'its worker was lost' END
+         WHERE s.state IN ('open', 'closing')
+           AND NOT EXISTS (SELECT FROM workers w WHERE w.id = s.worker_id AND w.state IN ('alive', 'draining'))";
+    const JOBS: &str = "-- sweep::lost_jobs
+        UPDATE jobs j
+           SET state = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN 'queued' ELSE 'lost' END,
+               finished_at = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN NULL ELSE now() END,
+               reason = 'its worker was lost while it ran',
+               noticed_at = now() - interval '1 hour'
+         WHERE j.state = 'running'
+           AND NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.epoch = j.epoch
+                              AND w.state IN ('alive', 'draining'))
+        RETURNING j.id, j.api_id, j.finished_at IS NOT NULL AS final";
+    tx.execute("sweep::lost_sessions", SESSIONS, &[]).await?;
+    let rows = tx.query("sweep::lost_jobs", JOBS, &[]).await?;
+    Ok(rows
+        .iter()
+        .filter(|row| row.get("final"))
+        .map(ended)
+        .collect())
+}
+
+/// Queued jobs of sessions that have ended.
+async fn end_of_over_sessions(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, DbError> {
+    const SQL: &str = "-- sweep::orphaned_jobs
+        UPDATE jobs j
+           SET state = CASE WHEN s.state = 'closed' THEN 'cancelled' ELSE 'lost' END, finished_at = now(),
+               reason = CASE WHEN s.state = 'closed' THEN 'its session was closed' ELSE s.state_reason END
+          FROM sessions s
+         WHERE s.id = j.session_id AND j.state = 'queued' AND s.state IN ('closed', 'lost')
+        RETURNING j.id, j.api_id";
+    let rows = tx.query("sweep::orphaned_jobs", SQL, &[]).await?;
+    Ok(rows.iter().map(ended).collect())
+}
+
+fn ended(row: &Row) -> (JobId, ApiId) {
+    (
+        JobId::from_uuid(row.get("id")),
+        ApiId::from_uuid(row.get("api_id")),
+    )
+}
+
+/// Queued jobs that could be claimed, were noticed 2 s ago or more (doubling to 60 s), and are still queued. Of a session
+/// only the head, and only while none of it runs.
+async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
+    const SQL: &str = "-- sweep::silent
+        WITH due AS (
+            SELECT j.id FROM jobs j LEFT JOIN sessions s ON s.id = j.session_id
+             WHERE j.state = 'queued' AND j.noticed_at < now() - interval '2 seconds'
+               AND j.noticed_at < now() - least(60, 2 ^ least(j.notices, 6)) * interval '1 second'
+               AND (j.kind = 'open_session'
+                    OR s.state = 'open'
+                       AND NOT EXISTS (SELECT FROM jobs r
+                                        WHERE r.session_id = j.session_id AND r.state = 'running'
+                                          AND r.lane = 'ordered')
+                       AND j.seq = (SELECT min(q.seq) FROM jobs q
+                                     WHERE q.session_id = j.session_id AND q.state = 'queued'))
+             ORDER BY j.noticed_at LIMIT $1 FOR UPDATE OF j SKIP LOCKED
+        )
+        UPDATE jobs j SET noticed_at = now(), notices = j.notices + 1
+          FROM due d WHERE j.id = d.id
+        RETURNING j.id, j.kind, j.session_id,
+                  (SELECT s.worker_id FROM sessions s WHERE s.id = j.session_id) AS worker_id";
+    let rows = tx.query("sweep::silent", SQL, &[&limit]).await?;
+    rows.iter()
+        .map(|row| {
+            let kind: JobKind = row
+                .get::<_, &str>("kind")
+                .parse()
+                .map_err(|problem| DbError::bad_row("sweep::silent", problem))?;
+            let session = row
+                .get::<_, Option<Uuid>>("session_id")
+                .map(SessionId::from_uuid);
+            let worker = row
+                .get::<_, Option<Uuid>>("worker_id")
+                .map(WorkerId::from_uuid);
+            Ok(Silent {
+                job: JobId::from_uuid(row.get("id")),
+                kind,
+                at: session.zip(worker),
+            })
+        })
+        .collect()
+}
+
+/// Idempotency keys are free again after 24 hours; a thousand a pass, so that no pass is long.
+async fn forget_old_keys(tx: &mut Conn) -> Result<(), DbError> {
+    const SQL: &str = "-- sweep::forget_old_keys
+        DELETE FROM idempotency_keys WHERE (owner_id, key) IN (
+            SELECT owner_id, key FROM idempotency_keys
+             WHERE created_at < now() - interval '24 hours' ORDER BY created_at LIMIT 1000)";
+    tx.execute("sweep::forget_old_keys", SQL, &[])
+        .await
+        .map(drop)
+}
