@@ -31,7 +31,11 @@ pub fn header(payload: &[u8], limit: usize) -> Result<[u8; HEADER_BYTES], FrameE
 /// The number of payload bytes that follow a header.
 pub fn payload_bytes(header: [u8; HEADER_BYTES], limit: usize) -> Result<usize, FrameError> {
     let bytes = u32::from_le_bytes(header) as usize;
-    if bytes <= limit { Ok(bytes) } else { Err(FrameError::TooLong { bytes, limit }) }
+    if bytes <= limit {
+        Ok(bytes)
+    } else {
+        Err(FrameError::TooLong { bytes, limit })
+    }
 }
 
 #[cfg(test)]

@@ -161,8 +161,21 @@ mod wire {
 
     impl From<ToChild> for super::ToChild {
         fn from(wire: ToChild) -> Self {
-            let ToChild { _kind, run, code, inputs, outputs, max_output_bytes } = wire;
-            Self::Run(super::Run { run, code, inputs, outputs, max_output_bytes })
+            let ToChild {
+                _kind,
+                run,
+                code,
+                inputs,
+                outputs,
+                max_output_bytes,
+            } = wire;
+            Self::Run(super::Run {
+                run,
+                code,
+                inputs,
+                outputs,
+                max_output_bytes,
+            })
         }
     }
 
@@ -188,12 +201,21 @@ mod wire {
         type Error = &'static str;
 
         fn try_from(wire: FromChild) -> Result<Self, Self::Error> {
-            let FromChild { kind, run, ending, outputs, changed_files } = wire;
+            let FromChild {
+                kind,
+                run,
+                ending,
+                outputs,
+                changed_files,
+            } = wire;
             match (kind, run, ending) {
                 (Kind::Ready, ..) => Ok(Self::Ready),
-                (Kind::Done, Some(run), Some(ending)) => {
-                    Ok(Self::Done(super::Done { run, ending, outputs, changed_files }))
-                }
+                (Kind::Done, Some(run), Some(ending)) => Ok(Self::Done(super::Done {
+                    run,
+                    ending,
+                    outputs,
+                    changed_files,
+                })),
                 (Kind::Done, ..) => Err("a `done` frame names its run and its ending"),
             }
         }
@@ -215,6 +237,9 @@ mod tests {
             panic!("not a done frame");
         };
         assert_eq!(done.outputs[0].get(), "[1.0]");
-        assert!(matches!(serde_json::from_str(r#"{"kind":"ready"}"#), Ok(FromChild::Ready)));
+        assert!(matches!(
+            serde_json::from_str(r#"{"kind":"ready"}"#),
+            Ok(FromChild::Ready)
+        ));
     }
 }

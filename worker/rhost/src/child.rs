@@ -1,0 +1,173 @@
+//! From the fork to R's prompt: a process of its own.
+
+use std::ffi::{CString, c_int, c_uint, c_void};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal};
+
+use crate::console;
+use crate::eval;
+use crate::ffi::{f, v};
+use crate::run;
+use crate::setup::Helpers;
+
+/// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
+const FRAMES_FROM: c_int = 200;
+
+/// What a child is born with.
+pub(crate) struct Birth<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) parent: Pid,
+    pub(crate) frames: OwnedFd,
+    pub(crate) console: OwnedFd,
+    pub(crate) helpers: Helpers,
+}
+
+/// Lives as a session's process. What goes wrong before R's prompt is said on the console pipe.
+pub(crate) fn live(birth: &Birth<'_>) -> ! {
+    if let Err(error) = settle(birth) {
+        console::say(&format!(
+            "the session's process cannot be set up: {error}\n"
+        ));
+        // SAFETY: ends the process; the parent's exit code must not run here.
+        unsafe { libc::_exit(3) }
+    }
+    // SAFETY: R is initialised and set up, and this is its main thread. The loop ends only with the process.
+    unsafe {
+        (f().run_Rmainloop)();
+        libc::_exit(0)
+    }
+}
+
+fn settle(birth: &Birth<'_>) -> io::Result<()> {
+    rustix::process::setpgid(None, None)?;
+    default_signals();
+    let frames = descriptors(birth)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let work = directories(birth.dir)?;
+    reseed()?;
+    become_r_child(birth)?;
+    die_with(birth.parent)?;
+    run::open(frames, work, birth.helpers)
+}
+
+/// Last, because a change of user would clear it.
+fn die_with(parent: Pid) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() == Some(parent) {
+        Ok(())
+    } else {
+        Err(io::Error::other("the parent is gone"))
+    }
+}
+
+/// Undoes what Rust's runtime and the parent set. R writes to broken pipes, so that signal gets a handler that does
+/// nothing: unlike "ignore" it is not passed on to programs that user code starts.
+fn default_signals() {
+    extern "C" fn ignore(_signal: c_int) {}
+    // SAFETY: zeroed actions are filled before use; the handlers are safe at any time; sets are initialised.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=libc::SIGRTMAX() {
+            // Kill, stop and the C library's own signals refuse, which is right.
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+        action.sa_sigaction = ignore as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut());
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    console::handle_interrupts();
+}
+
+/// The console on 1 and 2, the frame socket high up, everything else closed.
+fn descriptors(birth: &Birth<'_>) -> io::Result<OwnedFd> {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+    }
+    rustix::stdio::dup2_stdout(&birth.console)?;
+    rustix::stdio::dup2_stderr(&birth.console)?;
+    let frames = rustix::io::fcntl_dupfd_cloexec(&birth.frames, FRAMES_FROM)?;
+    let keep = frames.as_raw_fd().cast_unsigned();
+    close_range(3, keep - 1)?;
+    close_range(keep + 1, c_uint::MAX)?;
+    // Output of C code comes in order with R's only when C does not hold it back.
+    // SAFETY: before any output of this process.
+    unsafe { libc::setvbuf(stdout, std::ptr::null_mut(), libc::_IONBF, 0) };
+    Ok(frames)
+}
+
+fn close_range(first: c_uint, last: c_uint) -> io::Result<()> {
+    // SAFETY: the descriptors that Rust values of this process own above `first` are never used or dropped again: the
+    // child leaves only through `_exit`.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The session's own places, and the environment that names them.
+fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
+    let make = |path: &Path| match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    };
+    let (work, tmp, home) = (dir.join("work"), dir.join("tmp"), dir.join("home"));
+    let r_tmp = tmp.join("Rtmp");
+    let cache = home.join(".cache");
+    for path in [&work, &tmp, &home, &r_tmp, &cache] {
+        make(path)?;
+    }
+    std::env::set_current_dir(&work)?;
+    // SAFETY: the process has one thread; R keeps its copy of the directory's name for ever.
+    unsafe {
+        std::env::set_var("HOME", &home);
+        std::env::set_var("XDG_CACHE_HOME", &cache);
+        std::env::set_var("TMPDIR", &tmp);
+        std::env::set_var("R_SESSION_TMPDIR", &r_tmp);
+        std::env::set_var("PWD", &work);
+        std::env::remove_var("GLIBC_TUNABLES");
+        *v().R_TempDir = CString::new(r_tmp.as_os_str().as_bytes())?.into_raw();
+    }
+    Ok(work)
+}
+
+/// R seeds itself from time and process id at the first draw, since the parent drew nothing; C must be told.
+fn reseed() -> io::Result<()> {
+    let mut seed = [0_u8; 4];
+    // SAFETY: the buffer has the length that is named.
+    let got = unsafe { libc::getrandom(seed.as_mut_ptr().cast::<c_void>(), seed.len(), 0) };
+    if got != 4 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: no preconditions. `random` shares the state of `rand`.
+    unsafe { libc::srand(u32::from_ne_bytes(seed)) };
+    Ok(())
+}
+
+fn become_r_child(birth: &Birth<'_>) -> io::Result<()> {
+    console::become_child(rustix::process::getpid().as_raw_pid());
+    // SAFETY: a plain store: R's own cleaning up at exit is the parent's affair.
+    unsafe { *v().R_isForkedChild = 1 };
+    let library = birth.dir.join("work/.library");
+    let Some(library) = library.to_str() else {
+        return Ok(());
+    };
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(library)?;
+    eval::text_of(birth.helpers.use_library, library)
+        .map(|_| ())
+        .map_err(|failure| io::Error::other(failure.message()))
+}

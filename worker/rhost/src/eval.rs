@@ -1,0 +1,162 @@
+//! Evaluation on the host's own account: protected against jumps, silent, leaving no trace.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use crate::console;
+use crate::ffi::{PARSE_OK, Sexp, f, v};
+
+/// R jumped out of a protected call.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An R error, as R prints it after `Error`.
+    Error(String),
+    /// An interrupt.
+    Interrupted,
+}
+
+impl Failure {
+    /// The text for a message.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Self::Error(text) => text,
+            Self::Interrupted => "interrupted".to_owned(),
+        }
+    }
+}
+
+/// Calls `body`, in which R may jump.
+///
+/// The jump skips every destructor between R and here, so `body` must own nothing while it calls R; what it fills
+/// belongs to the caller.
+pub(crate) fn protected<F: FnMut()>(mut body: F) -> Result<(), Failure> {
+    unsafe extern "C-unwind" fn call<F: FnMut()>(body: *mut c_void) {
+        // SAFETY: `body` is the closure below, alive for the whole call.
+        unsafe { (*body.cast::<F>())() }
+    }
+
+    let saved = console::begin_private();
+    // SAFETY: the error buffer is a static array of libR's; emptied to tell an error from an interrupt. `call` is given
+    // the closure of this frame. R restores its own stacks after a jump.
+    let done = unsafe {
+        (f().R_curErrorBuf)().cast_mut().write(0);
+        (f().R_ToplevelExec)(call::<F>, (&raw mut body).cast())
+    };
+    console::end_private(saved);
+    if done != 0 {
+        return Ok(());
+    }
+    let text = console::error_text();
+    Err(if text.is_empty() {
+        Failure::Interrupted
+    } else {
+        Failure::Error(after_error(&text))
+    })
+}
+
+/// What R prints after the word `Error`, without the summary of the call stack that follows it.
+pub(crate) fn after_error(text: &str) -> String {
+    let text = text.strip_prefix("Error").unwrap_or(text);
+    let text = text.strip_prefix(": ").unwrap_or(text).trim();
+    match text.rsplit_once('\n') {
+        Some((message, calls)) if calls.starts_with("Calls: ") => message.trim_end().to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Parses and evaluates code of the host's own in the base environment; the last value is kept from the collector for good.
+pub(crate) fn run_own(code: &str) -> Result<Sexp, String> {
+    let mut value = std::ptr::null_mut();
+    let mut status = 0;
+    protected(|| {
+        // SAFETY: inside a protected call; fresh objects are protected while others are made.
+        unsafe {
+            let parsed = (f().Rf_protect)(parse_vector(code, &raw mut status));
+            if status == PARSE_OK {
+                for at in 0..(f().Rf_xlength)(parsed) {
+                    value = (f().Rf_eval)((f().VECTOR_ELT)(parsed, at), *v().R_BaseEnv);
+                }
+                (f().R_PreserveObject)(value);
+            }
+            (f().Rf_unprotect)(1);
+        }
+    })
+    .map_err(Failure::message)?;
+    if status == PARSE_OK {
+        Ok(value)
+    } else {
+        Err("the host's own R code does not parse".to_owned())
+    }
+}
+
+/// Calls a function of the host's own without arguments.
+pub(crate) fn call_own(function: Sexp) -> Result<(), Failure> {
+    protected(|| {
+        // SAFETY: inside a protected call; the function is preserved, the call is protected while it is evaluated.
+        unsafe {
+            let call = (f().Rf_protect)((f().Rf_lang1)(function));
+            (f().Rf_eval)(call, *v().R_BaseEnv);
+            (f().Rf_unprotect)(1);
+        }
+    })
+}
+
+/// Calls a function of the host's own with text and copies the text it returns.
+pub(crate) fn text_of(function: Sexp, argument: &str) -> Result<String, Failure> {
+    let mut answer = String::new();
+    protected(|| {
+        // SAFETY: inside a protected call; objects are protected while used; `answer` belongs to the frame outside, and
+        // no R function is called while it grows.
+        unsafe {
+            let text = (f().Rf_protect)((f().Rf_ScalarString)(crate::value::char(argument)));
+            let call = (f().Rf_protect)((f().Rf_lang2)(function, text));
+            let value = (f().Rf_protect)((f().Rf_eval)(call, *v().R_BaseEnv));
+            let bytes = (f().Rf_translateCharUTF8)((f().STRING_ELT)(value, 0));
+            answer.push_str(&CStr::from_ptr(bytes).to_string_lossy());
+            (f().Rf_unprotect)(3);
+        }
+    })?;
+    Ok(answer)
+}
+
+/// Whether R's parser takes the text.
+pub(crate) fn parses(code: &str) -> Result<bool, Failure> {
+    let mut status = 0;
+    protected(|| {
+        // SAFETY: inside a protected call; the result is not kept.
+        unsafe {
+            parse_vector(code, &raw mut status);
+        }
+    })?;
+    Ok(status == PARSE_OK)
+}
+
+/// # Safety
+///
+/// Runs inside a protected call; `status` is valid.
+unsafe fn parse_vector(code: &str, status: *mut c_int) -> Sexp {
+    // SAFETY: the text is protected while it is parsed.
+    unsafe {
+        let text = (f().Rf_protect)((f().Rf_ScalarString)(crate::value::char(code)));
+        let parsed = (f().R_ParseVector)(text, -1, status, *v().R_NilValue);
+        (f().Rf_unprotect)(1);
+        parsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errors_text_keeps_its_call_and_loses_the_stack() {
+        assert_eq!(after_error("Error: no\n"), "no");
+        assert_eq!(
+            after_error("Error in f(1) : no\nCalls: g -> f\n"),
+            "in f(1) : no"
+        );
+        assert_eq!(
+            after_error("Error in f(1) : \n  long\n"),
+            "in f(1) : \n  long"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! The fork itself: pipes before, descriptors after.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::child;
+use crate::setup::Helpers;
+
+/// A new child and what the worker gets of it.
+pub(crate) struct Forked {
+    pub(crate) pid: Pid,
+    /// The worker's end of the frame socket.
+    pub(crate) frames: OwnedFd,
+    /// The read end of the console pipe.
+    pub(crate) console: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Forks a child that lives in `dir`.
+pub(crate) fn fork(dir: &Path, helpers: Helpers) -> io::Result<Forked> {
+    let (frames, child_frames) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let (console, child_console) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let parent = rustix::process::getpid();
+    // SAFETY: the process has one thread, so the copy is whole and every lock in it is free or its own.
+    let pid = match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {
+            drop((frames, console));
+            child::live(&child::Birth {
+                dir,
+                parent,
+                frames: child_frames,
+                console: child_console,
+                helpers,
+            })
+        }
+        pid => pid,
+    };
+    let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))?;
+    // Both sides set it, so that neither has to wait for the other.
+    let _ = rustix::process::setpgid(Some(pid), Some(pid));
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    Ok(Forked {
+        pid,
+        frames,
+        console,
+        pidfd,
+    })
+}

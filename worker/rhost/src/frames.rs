@@ -1,0 +1,130 @@
+//! The child's end of its frame socket.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use warren_rhost::frame::{self, HEADER_BYTES};
+use warren_rhost::session::{Ending, ToChild};
+
+/// The header can say no more. The worker, which the child trusts, sets the limits that matter.
+const MAX_FRAME_BYTES: usize = u32::MAX as usize;
+
+/// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
+pub(crate) fn receive(socket: impl AsFd) -> Option<ToChild> {
+    let mut header = [0; HEADER_BYTES];
+    fill(&socket, &mut header)?;
+    let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
+    fill(&socket, &mut payload)?;
+    serde_json::from_slice(&payload).ok()
+}
+
+fn fill(socket: &impl AsFd, mut buffer: &mut [u8]) -> Option<()> {
+    while !buffer.is_empty() {
+        match rustix::io::read(socket, &mut *buffer) {
+            Ok(0) => return None,
+            Ok(count) => buffer = &mut buffer[count..],
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
+/// Sends one frame.
+pub(crate) fn send(socket: &OwnedFd, payload: &[u8]) -> io::Result<()> {
+    let header = frame::header(payload, MAX_FRAME_BYTES).map_err(io::Error::other)?;
+    // One write for what fits the socket's buffer: a small answer wakes the worker once.
+    let mut whole = Vec::with_capacity(HEADER_BYTES + payload.len());
+    whole.extend_from_slice(&header);
+    whole.extend_from_slice(payload);
+    let mut rest = whole.as_slice();
+    while !rest.is_empty() {
+        match rustix::net::send(socket, rest, rustix::net::SendFlags::NOSIGNAL) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A [`warren_rhost::session::Done`] written piece by piece, so that large values are written once and not read again.
+pub(crate) struct Reply {
+    run: u64,
+    outputs: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn new(run: u64) -> Self {
+        Self {
+            run,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Where the next output's JSON goes.
+    pub(crate) fn next_output(&mut self) -> &mut Vec<u8> {
+        if !self.outputs.is_empty() {
+            self.outputs.push(b',');
+        }
+        &mut self.outputs
+    }
+
+    /// The whole payload. Outputs are only told when every one of them could be read.
+    pub(crate) fn into_frame(mut self, ending: &Ending, changed_files: &[String]) -> Vec<u8> {
+        if *ending != Ending::Succeeded {
+            self.outputs.clear();
+        }
+        let ending = serde_json::to_string(ending).unwrap_or_default();
+        let changed = serde_json::to_string(changed_files).unwrap_or_default();
+        let mut frame = Vec::with_capacity(self.outputs.len() + ending.len() + changed.len() + 96);
+        frame.extend_from_slice(format!(r#"{{"kind":"done","run":{},"#, self.run).as_bytes());
+        frame.extend_from_slice(
+            format!(r#""ending":{ending},"changed_files":{changed},"#).as_bytes(),
+        );
+        frame.extend_from_slice(br#""outputs":["#);
+        frame.append(&mut self.outputs);
+        frame.extend_from_slice(b"]}");
+        frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_rhost::session::FromChild;
+
+    use super::*;
+
+    #[test]
+    fn a_reply_reads_as_the_message_it_is() {
+        let mut reply = Reply::new(7);
+        reply.next_output().extend_from_slice(b"[1]");
+        reply.next_output().extend_from_slice(b"null");
+        let frame = reply.into_frame(&Ending::Succeeded, &["a \"b\"".to_owned()]);
+        let FromChild::Done(done) = serde_json::from_slice(&frame).unwrap() else {
+            panic!("not a done frame");
+        };
+        assert_eq!(done.run, 7);
+        assert_eq!(done.ending, Ending::Succeeded);
+        assert_eq!(
+            done.outputs
+                .iter()
+                .map(|value| value.get())
+                .collect::<Vec<_>>(),
+            ["[1]", "null"]
+        );
+        assert_eq!(done.changed_files, ["a \"b\""]);
+    }
+
+    #[test]
+    fn a_failed_run_tells_no_outputs() {
+        let mut reply = Reply::new(1);
+        reply.next_output().extend_from_slice(b"[1,");
+        let frame = reply.into_frame(&Ending::Interrupted, &[]);
+        let FromChild::Done(done) = serde_json::from_slice(&frame).unwrap() else {
+            panic!("not a done frame");
+        };
+        assert!(done.outputs.is_empty());
+    }
+}

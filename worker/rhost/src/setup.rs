@@ -1,0 +1,105 @@
+//! R in the parent: started, prepared, quiet.
+
+use std::ffi::{CString, c_char, c_int};
+use std::path::Path;
+
+use crate::console;
+use crate::eval;
+use crate::ffi::{self, Sexp, f, v};
+
+/// R functions that the host keeps for itself, whatever user code does to its environments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Helpers {
+    /// From code that does not parse to R's message.
+    pub(crate) parse_message: Sexp,
+    /// Takes down what a run left open.
+    pub(crate) end_of_run: Sexp,
+    /// Sets the library of the session in front of the others.
+    pub(crate) use_library: Sexp,
+}
+
+const PARSE_MESSAGE: &str = "function(text) tryCatch({
+  parse(text = text, keep.source = FALSE)
+  ''
+}, error = conditionMessage)";
+
+const END_OF_RUN: &str = "function() {
+  while (sink.number() > 0L) sink()
+  if (sink.number(type = 'message') != 2L) sink(type = 'message')
+}";
+
+const USE_LIBRARY: &str = "function(path) {
+  assign('.lib.loc', c(path, .libPaths()), envir = environment(.libPaths))
+  path
+}";
+
+/// Initialises R, loads the packages and runs the warm-up.
+pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<Helpers, String> {
+    ffi::load(&home.join("lib/libR.so"), r_version)?;
+    initialise();
+    for package in preload {
+        load_package(package)?;
+    }
+    eval::run_own(include_str!("prelude.R"))
+        .map_err(|error| format!("R's warm-up failed: {error}"))?;
+    let helpers = Helpers {
+        parse_message: helper(PARSE_MESSAGE)?,
+        end_of_run: helper(END_OF_RUN)?,
+        use_library: helper(USE_LIBRARY)?,
+    };
+    // Once each, so that they are warm, too.
+    eval::text_of(helpers.parse_message, "a b").map_err(eval::Failure::message)?;
+    eval::call_own(helpers.end_of_run).map_err(eval::Failure::message)?;
+    leave_no_trace()?;
+    Ok(helpers)
+}
+
+fn initialise() {
+    let arguments = ["R", "--vanilla", "--no-echo", "--no-readline"];
+    let mut pointers: Vec<*mut c_char> = arguments
+        .iter()
+        .filter_map(|text| CString::new(*text).ok())
+        // R keeps the pointers for the life of the process.
+        .map(CString::into_raw)
+        .collect();
+    let count = c_int::try_from(pointers.len()).unwrap_or(0);
+    // SAFETY: first calls into libR, on the main thread, in the order that Rinterface.h asks for.
+    unsafe {
+        // Handlers would pass user signals to R's own quit and save code.
+        *v().R_SignalHandlers = 0;
+        (f().Rf_initialize_R)(count, pointers.as_mut_ptr());
+        *v().R_Interactive = 0;
+        console::install();
+        (f().setup_Rmainloop)();
+        // From now on an error must never end the process.
+        *v().R_Interactive = 1;
+    }
+}
+
+fn helper(source: &str) -> Result<Sexp, String> {
+    eval::run_own(&format!("compiler::cmpfun({source})"))
+}
+
+fn load_package(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(format!("`{name}` is not the name of an R package"));
+    }
+    eval::run_own(&format!("loadNamespace('{name}')"))
+        .map(|_| ())
+        .map_err(|error| format!("package `{name}` cannot be preloaded: {error}"))
+}
+
+/// Whatever the warm-up and the packages did: no seed that every child would share, no warnings, no directory that
+/// would be left over, a heap in order.
+fn leave_no_trace() -> Result<(), String> {
+    eval::run_own(
+        "suppressWarnings(rm(list = '.Random.seed', envir = globalenv()))
+         unlink(tempdir(), recursive = TRUE)",
+    )?;
+    eval::protected(|| {
+        // SAFETY: inside a protected call.
+        unsafe { (f().R_gc)() }
+    })
+    .map_err(eval::Failure::message)
+}

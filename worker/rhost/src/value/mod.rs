@@ -1,0 +1,127 @@
+//! Values between JSON and R, both ways without a detour over R text.
+
+mod build;
+mod json;
+mod plan;
+mod text;
+mod write;
+
+pub(crate) use build::char;
+
+use warren_rhost::session::{Input, Output, RType};
+
+use crate::eval;
+use crate::ffi::{self, Sexp, f, v};
+use json::Json;
+use write::{Form, Refusal, Writer};
+
+/// Assigns one input in the global environment. The message names it.
+pub(crate) fn assign(input: &Input) -> Result<(), String> {
+    let blame = |reason: String| format!("input `{}`: {reason}", input.name);
+    if input.name.is_empty() {
+        return Err("an input has an empty name".to_owned());
+    }
+    ffi::c_string(&input.name).map_err(blame)?;
+    let json = Json::parse(input.value.get()).map_err(blame)?;
+    let plan = plan::plan(json, input.r#type).map_err(blame)?;
+    eval::protected(|| {
+        // SAFETY: inside a protected call; plan and name outlive it.
+        unsafe {
+            let value = (f().Rf_protect)(build::build(&plan));
+            let symbol = symbol(&input.name);
+            (f().Rf_defineVar)(symbol, value, *v().R_GlobalEnv);
+            (f().Rf_unprotect)(1);
+        }
+    })
+    .map_err(|failure| blame(failure.message()))
+}
+
+/// What reading an output gave.
+pub(crate) struct Reading {
+    /// Said on the console when a value has no JSON form.
+    pub(crate) note: Option<String>,
+}
+
+/// Writes one output as JSON behind what `out` holds. The message names it.
+pub(crate) fn read(output: &Output, out: &mut Vec<u8>, limit: usize) -> Result<Reading, String> {
+    let blame = |reason: String| format!("output `{}`: {reason}", output.name);
+    if output.name.is_empty() {
+        return Err("an output has an empty name".to_owned());
+    }
+    ffi::c_string(&output.name).map_err(blame)?;
+    let (form, nested) = form_of(output.r#type);
+    let mut writer = Writer {
+        out,
+        limit,
+        nested,
+        dropped: None,
+    };
+    let mut written = Ok(());
+    eval::protected(|| {
+        // SAFETY: inside a protected call; writer and name outlive it.
+        unsafe {
+            let value = (f().Rf_protect)(global(symbol(&output.name)));
+            written = writer.value(value, form, 0);
+            (f().Rf_unprotect)(1);
+        }
+    })
+    .map_err(|failure| blame(failure.message()))?;
+    written.map_err(|refusal| {
+        blame(match refusal {
+            Refusal::TooLong => format!("its JSON is longer than the limit of {limit} bytes"),
+            Refusal::TooDeep => "it is nested too deep".to_owned(),
+        })
+    })?;
+    let note = writer.dropped.map(|what| {
+        format!(
+            "Warning message:\noutput `{}` holds {what}, which has no JSON form: null is sent \n",
+            output.name
+        )
+    });
+    Ok(Reading { note })
+}
+
+fn form_of(declared: Option<RType>) -> (Form, Form) {
+    match declared {
+        None => (Form::Boxed, Form::Boxed),
+        Some(RType::Vector) => (Form::Flat, Form::Unboxed),
+        Some(RType::Matrix | RType::DataFrame) => (Form::Boxed, Form::Unboxed),
+        Some(_) => (Form::Unboxed, Form::Unboxed),
+    }
+}
+
+/// # Safety
+///
+/// Runs inside a protected call.
+unsafe fn symbol(name: &str) -> Sexp {
+    // SAFETY: the fresh string is protected while it is interned as a symbol.
+    unsafe {
+        let text = (f().Rf_protect)(build::char(name));
+        let symbol = (f().Rf_installTrChar)(text);
+        (f().Rf_unprotect)(1);
+        symbol
+    }
+}
+
+/// The value of a global variable, promises forced; `NULL` when there is none.
+///
+/// # Safety
+///
+/// Runs inside a protected call.
+unsafe fn global(symbol: Sexp) -> Sexp {
+    const PROMISE: i32 = 5;
+    // SAFETY: the global environment is always alive; a promise found in it is protected while it is forced.
+    unsafe {
+        let value = (f().Rf_findVarInFrame)(*v().R_GlobalEnv, symbol);
+        if value == *v().R_UnboundValue {
+            return *v().R_NilValue;
+        }
+        if (f().TYPEOF)(value) != PROMISE {
+            return value;
+        }
+        (f().Rf_protect)(value);
+        let forced = (f().Rf_eval)(value, *v().R_GlobalEnv);
+        (f().Rf_unprotect)(1);
+        forced
+    }
+}

@@ -1,0 +1,418 @@
+//! Drives the real program over a real socket pair, as the worker does.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{Pid, Signal};
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+use warren_rhost::control::{Exit, FromParent, Hello, MAX_PACKET_BYTES, ToParent};
+use warren_rhost::frame;
+use warren_rhost::session::{Done, Ending, FromChild, Input, Output, RType, Run, ToChild};
+
+/// No wait of a test is longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+const MAX_FRAME: usize = 1 << 30;
+
+/// A parent, stopped when dropped.
+pub(crate) struct Parent {
+    process: Child,
+    control: Option<OwnedFd>,
+    next_child: u64,
+    /// Packets that came while another was waited for.
+    waiting: Vec<FromParent>,
+    pub(crate) hello: Hello,
+}
+
+impl Parent {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[]).unwrap_or_else(|message| panic!("refused: {message}"))
+    }
+
+    /// The refusal's message when the parent does not get ready.
+    pub(crate) fn start_with(extra: &[&str]) -> Result<Self, String> {
+        Self::start_program(&["--tick-limit-ms", "60000"], extra)
+    }
+
+    pub(crate) fn start_program(ticks: &[&str], extra: &[&str]) -> Result<Self, String> {
+        let (control, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_warren-rhost"))
+            .args(["--worker-pid", &std::process::id().to_string()])
+            .args(ticks)
+            .args(extra)
+            .env("WARREN_SECRET", "not for user code")
+            .stdin(Stdio::from(theirs))
+            .spawn()
+            .unwrap();
+        let hello = Hello {
+            r_version: String::new(),
+            pid: 0,
+            tick_limit_ms: 0,
+        };
+        let mut parent = Self {
+            process,
+            control: Some(control),
+            next_child: 1,
+            waiting: Vec::new(),
+            hello,
+        };
+        match parent.receive().0 {
+            FromParent::Ready(hello) => {
+                parent.hello = hello;
+                Ok(parent)
+            }
+            FromParent::Refused { message } => Err(message),
+            other => panic!("unexpected first packet: {other:?}"),
+        }
+    }
+
+    pub(crate) fn send(&self, message: &ToParent) {
+        let packet = serde_json::to_vec(message).unwrap();
+        rustix::net::sendmsg(
+            self.control.as_ref().unwrap(),
+            &[IoSlice::new(&packet)],
+            &mut SendAncillaryBuffer::default(),
+            SendFlags::NOSIGNAL,
+        )
+        .unwrap();
+    }
+
+    fn receive(&mut self) -> (FromParent, Vec<OwnedFd>) {
+        let control = self.control.as_ref().unwrap();
+        assert!(readable(control, PATIENCE), "the parent says nothing");
+        let mut packet = vec![0; MAX_PACKET_BYTES];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::net::recvmsg(
+            control,
+            &mut [IoSliceMut::new(&mut packet)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+        .unwrap();
+        assert!(received.bytes > 0, "the parent has gone");
+        let descriptors = ancillary
+            .drain()
+            .flat_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+                _ => Vec::new(),
+            })
+            .collect();
+        (
+            serde_json::from_slice(&packet[..received.bytes]).unwrap(),
+            descriptors,
+        )
+    }
+
+    /// Forks a session and waits until it is ready.
+    pub(crate) fn fork(&mut self) -> Session {
+        let mut session = self.fork_unready();
+        assert!(
+            matches!(session.receive(), Some(FromChild::Ready)),
+            "{}",
+            session.console()
+        );
+        session
+    }
+
+    pub(crate) fn fork_unready(&mut self) -> Session {
+        self.fork_in(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn fork_in(&mut self, dir: TempDir) -> Session {
+        let child = self.next_child;
+        self.next_child += 1;
+        self.send(&ToParent::Fork {
+            child,
+            dir: dir.path().to_owned(),
+        });
+        loop {
+            let (message, descriptors) = self.receive();
+            match message {
+                FromParent::Forked { child: number, pid } if number == child => {
+                    let [frames, console, pidfd] = <[OwnedFd; 3]>::try_from(descriptors).unwrap();
+                    return Session {
+                        child,
+                        pid,
+                        frames: UnixStream::from(frames),
+                        pipe: console,
+                        pidfd,
+                        dir,
+                        runs: 0,
+                        text: Vec::new(),
+                    };
+                }
+                other => self.waiting.push(other),
+            }
+        }
+    }
+
+    pub(crate) fn kill(&self, session: &Session) {
+        self.send(&ToParent::Kill {
+            child: session.child,
+        });
+    }
+
+    /// Waits until the parent says that the child has ended.
+    pub(crate) fn exit_of(&mut self, session: &Session) -> Exit {
+        loop {
+            let found = self.waiting.iter().position(
+                |message| matches!(message, FromParent::Exited { child, .. } if *child == session.child),
+            );
+            if let Some(at) = found
+                && let FromParent::Exited { exit, .. } = self.waiting.remove(at)
+            {
+                return exit;
+            }
+            let message = self.receive().0;
+            self.waiting.push(message);
+        }
+    }
+
+    /// Closes the control socket, as a dying worker does, and waits for the end.
+    pub(crate) fn hang_up(&mut self) {
+        self.control = None;
+        let deadline = Instant::now() + PATIENCE;
+        let pidfd = rustix::process::pidfd_open(
+            Pid::from_child(&self.process),
+            rustix::process::PidfdFlags::empty(),
+        )
+        .unwrap();
+        assert!(
+            readable(&pidfd, deadline - Instant::now()),
+            "the parent lives on"
+        );
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        self.control = None;
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A child and the worker's ends of its channels.
+pub(crate) struct Session {
+    pub(crate) child: u64,
+    pub(crate) pid: i32,
+    frames: UnixStream,
+    pipe: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
+    dir: TempDir,
+    runs: u64,
+    text: Vec<u8>,
+}
+
+/// How a run ended and what it printed.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) ending: Ending,
+    pub(crate) console: String,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) changed_files: Vec<String>,
+}
+
+impl Session {
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
+    /// Runs code without inputs and outputs.
+    pub(crate) fn run(&mut self, code: &str) -> Answer {
+        self.run_with(code, &[], &[])
+    }
+
+    /// Runs code that must succeed and gives its console.
+    pub(crate) fn console_of(&mut self, code: &str) -> String {
+        let answer = self.run(code);
+        assert_eq!(answer.ending, Ending::Succeeded, "{}", answer.console);
+        answer.console
+    }
+
+    /// Runs code that must succeed and gives one output.
+    pub(crate) fn output(&mut self, code: &str, name: &str) -> String {
+        let answer = self.run_with(code, &[], &[(name, None)]);
+        assert_eq!(answer.ending, Ending::Succeeded, "{}", answer.console);
+        answer.outputs[0].clone()
+    }
+
+    pub(crate) fn run_with(
+        &mut self,
+        code: &str,
+        inputs: &[(&str, Option<RType>, &str)],
+        outputs: &[(&str, Option<RType>)],
+    ) -> Answer {
+        self.start(code, inputs, outputs);
+        self.answer()
+            .unwrap_or_else(|| panic!("the child ended: {}", self.console()))
+    }
+
+    /// Sends a run without waiting for its end.
+    pub(crate) fn start(
+        &mut self,
+        code: &str,
+        inputs: &[(&str, Option<RType>, &str)],
+        outputs: &[(&str, Option<RType>)],
+    ) {
+        self.runs += 1;
+        let run = Run {
+            run: self.runs,
+            code: code.to_owned(),
+            inputs: inputs
+                .iter()
+                .map(|(name, declared, value)| Input {
+                    name: (*name).to_owned(),
+                    r#type: *declared,
+                    value: RawValue::from_string((*value).to_owned()).unwrap(),
+                })
+                .collect(),
+            outputs: outputs
+                .iter()
+                .map(|(name, declared)| Output {
+                    name: (*name).to_owned(),
+                    r#type: *declared,
+                })
+                .collect(),
+            max_output_bytes: 1 << 28,
+        };
+        self.send(&serde_json::to_vec(&ToChild::Run(run)).unwrap());
+    }
+
+    pub(crate) fn send(&mut self, payload: &[u8]) {
+        let header = frame::header(payload, MAX_FRAME).unwrap();
+        self.frames.write_all(&header).unwrap();
+        self.frames.write_all(payload).unwrap();
+    }
+
+    /// The end of the run that was started last; none when the child ended first.
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        let done = match self.receive()? {
+            FromChild::Done(Done {
+                run,
+                ending,
+                outputs,
+                changed_files,
+            }) => {
+                assert_eq!(run, self.runs);
+                (ending, outputs, changed_files)
+            }
+            FromChild::Ready => panic!("ready twice"),
+        };
+        let (ending, outputs, changed_files) = done;
+        let outputs = outputs.iter().map(|value| value.get().to_owned()).collect();
+        Some(Answer {
+            ending,
+            console: self.console(),
+            outputs,
+            changed_files,
+        })
+    }
+
+    /// Reads a frame, and the console meanwhile so that a full pipe stops nobody.
+    pub(crate) fn receive(&mut self) -> Option<FromChild> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut ready = [
+                PollFd::new(&self.frames, PollFlags::IN),
+                PollFd::new(&self.pipe, PollFlags::IN),
+            ];
+            let left = deadline.saturating_duration_since(Instant::now());
+            poll(&mut ready, Some(&Timespec::try_from(left).unwrap())).unwrap();
+            assert!(
+                !left.is_zero(),
+                "the child says nothing; console: {}",
+                self.console()
+            );
+            let (frame, text) = (ready[0].revents(), ready[1].revents());
+            if text.contains(PollFlags::IN) {
+                self.drain();
+            }
+            if !frame.is_empty() {
+                return self.read_frame();
+            }
+        }
+    }
+
+    fn read_frame(&mut self) -> Option<FromChild> {
+        let mut header = [0; frame::HEADER_BYTES];
+        self.frames.read_exact(&mut header).ok()?;
+        let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME).unwrap()];
+        self.frames.read_exact(&mut payload).ok()?;
+        Some(serde_json::from_slice(&payload).unwrap())
+    }
+
+    /// Waits until the console holds the text.
+    pub(crate) fn console_until(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !String::from_utf8_lossy(&self.text).contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(readable(&self.pipe, left), "never printed: {text}");
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        while readable(&self.pipe, Duration::ZERO) {
+            let mut buffer = vec![0; 1 << 16];
+            match rustix::io::read(&self.pipe, &mut buffer[..]).unwrap() {
+                0 => return,
+                count => self.text.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    /// What was printed since the last look.
+    pub(crate) fn console(&mut self) -> String {
+        self.drain();
+        String::from_utf8(std::mem::take(&mut self.text)).unwrap()
+    }
+
+    pub(crate) fn interrupt(&self) {
+        rustix::process::pidfd_send_signal(&self.pidfd, Signal::INT).unwrap();
+    }
+
+    /// Closes the frame socket: the child must end.
+    pub(crate) fn hang_up(&mut self) {
+        self.frames.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+}
+
+/// Whether the descriptor has something to say within the time.
+pub(crate) fn readable(descriptor: impl AsFd, within: Duration) -> bool {
+    let mut ready = [PollFd::new(&descriptor, PollFlags::IN)];
+    let within = Timespec::try_from(within).unwrap();
+    poll(&mut ready, Some(&within)).unwrap() > 0
+        && ready[0]
+            .revents()
+            .intersects(PollFlags::IN | PollFlags::HUP)
+        && !(ready[0].revents() == PollFlags::HUP)
+}
