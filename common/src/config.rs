@@ -58,6 +58,13 @@ pub struct DatabaseConfig {
     pub pool: usize,
 }
 
+impl DatabaseConfig {
+    /// Host, port and database, without user and password: for messages.
+    pub fn place(&self) -> &str {
+        place(self.url.reveal())
+    }
+}
+
 /// Where RabbitMQ is.
 #[derive(Debug, Clone, Args)]
 pub struct QueueConfig {
@@ -77,6 +84,24 @@ pub struct QueueConfig {
         default_value = ""
     )]
     pub prefix: String,
+}
+
+impl QueueConfig {
+    /// Host, port and vhost, without user and password: for messages.
+    pub fn place(&self) -> &str {
+        place(self.url.reveal())
+    }
+}
+
+/// What of an address may be shown. An address of another form is not repeated at all: who knows where its password is.
+fn place(url: &str) -> &str {
+    let Some((_scheme, rest)) = url.split_once("://") else {
+        return "the address in its setting";
+    };
+    let after_password = rest.rsplit_once('@').map_or(rest, |(_user, place)| place);
+    after_password
+        .split_once('?')
+        .map_or(after_password, |(place, _options)| place)
 }
 
 /// Where the S3-compatible object store is.
@@ -159,5 +184,18 @@ mod tests {
     #[test]
     fn a_secret_does_not_print() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "[secret]");
+    }
+
+    #[test]
+    fn a_place_names_no_password() {
+        for (url, shown) in [
+            ("postgres://u:p@h:5432/db?sslmode=disable", "h:5432/db"),
+            ("amqp://u:p@ss@h/%2f", "h/%2f"),
+            ("postgres://u:p?x@h/db", "h/db"),
+            ("amqp://h:5672", "h:5672"),
+            ("host=h password=p", "the address in its setting"),
+        ] {
+            assert_eq!(place(url), shown);
+        }
     }
 }

@@ -107,12 +107,30 @@ pub async fn open(
             &[&me.id.uuid(), &me.epoch, &wanted, &limit],
         )
         .await?;
-    let opened = |row: &Row| Opened {
+    Ok(rows.iter().map(opened).collect())
+}
+
+fn opened(row: &Row) -> Opened {
+    Opened {
         job: JobId::from_uuid(row.get("id")),
         session: SessionId::from_uuid(row.get("session_id")),
         api: ApiId::from_uuid(row.get("api_id")),
         more: row.get("more"),
-    };
+    }
+}
+
+/// Those of these jobs whose sessions this worker holds: for a worker whose answer from [`open`] was lost.
+pub async fn opened_here(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<Vec<Opened>, DbError> {
+    const SQL: &str = "-- sessions::opened_here
+        SELECT j.id, j.session_id, j.api_id,
+               EXISTS (SELECT FROM jobs q
+                        WHERE q.session_id = j.session_id AND q.state = 'queued' AND q.lane = 'ordered') AS more
+          FROM jobs j JOIN sessions s ON s.id = j.session_id
+         WHERE j.id = ANY ($3) AND j.state = 'succeeded' AND j.worker_id = $1 AND j.epoch = $2
+           AND s.worker_id = $1 AND s.epoch = $2 AND s.state IN ('open', 'closing')";
+    let wanted: Vec<uuid::Uuid> = jobs.iter().map(|job| job.uuid()).collect();
+    let rows =
+        db.conn().await?.query("sessions::opened_here", SQL, &[&me.id.uuid(), &me.epoch, &wanted]).await?;
     Ok(rows.iter().map(opened).collect())
 }
 
@@ -129,6 +147,8 @@ pub struct Session {
     pub reason: Option<String>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// The worker that holds it, or held it last.
+    pub worker: Option<WorkerId>,
 }
 
 fn session(row: &Row) -> Result<Session, DbError> {
@@ -141,13 +161,16 @@ fn session(row: &Row) -> Result<Session, DbError> {
             .map_err(|problem| DbError::bad_row("sessions", problem))?,
         reason: row.get("state_reason"),
         ended_at: row.get("ended_at"),
+        worker: row
+            .get::<_, Option<uuid::Uuid>>("worker_id")
+            .map(WorkerId::from_uuid),
     })
 }
 
 /// The owner's sessions that are opening or open, oldest first.
 pub async fn live(db: &Db, owner: PrincipalId) -> Result<Vec<Session>, DbError> {
     const SQL: &str = "-- sessions::live
-        SELECT id, name, state, state_reason, ended_at FROM sessions
+        SELECT id, name, state, state_reason, ended_at, worker_id FROM sessions
          WHERE owner_id = $1 AND state IN ('opening', 'open') ORDER BY id";
     let rows = db
         .conn()
@@ -160,7 +183,7 @@ pub async fn live(db: &Db, owner: PrincipalId) -> Result<Vec<Session>, DbError> 
 /// One session, if it is the owner's.
 pub async fn find(db: &Db, owner: PrincipalId, id: SessionId) -> Result<Option<Session>, DbError> {
     const SQL: &str = "-- sessions::find
-        SELECT id, name, state, state_reason, ended_at FROM sessions WHERE id = $1 AND owner_id = $2";
+        SELECT id, name, state, state_reason, ended_at, worker_id FROM sessions WHERE id = $1 AND owner_id = $2";
     let rows = db
         .conn()
         .await?
