@@ -8,7 +8,7 @@ mod consumer;
 mod notice;
 mod topology;
 
-pub use broker::{Broker, PublishError, Sent};
+pub use broker::{BadAddress, Broker, PublishError, Sent};
 pub use consumer::{Consumer, Delivery, Event, Settle};
 pub use notice::{Finished, Notice};
 pub use topology::{QueueName, Role, Topology};

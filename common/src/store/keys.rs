@@ -1,6 +1,6 @@
 //! Table `signing_keys`.
 
-use super::{Db, DbError, Ending};
+use super::{Db, DbError};
 
 /// A key of access tokens.
 #[derive(Clone)]
@@ -35,18 +35,14 @@ pub async fn add_first(db: &Db, key: &SigningKey) -> Result<(), DbError> {
     const SQL: &str = "-- keys::add_first
         INSERT INTO signing_keys (kid, algorithm, private_der, public_x, public_y)
         SELECT $1, 'ES256', $2, $3, $4 WHERE NOT EXISTS (SELECT FROM signing_keys)";
-    db.conn()
-        .await?
-        .transact("keys::add_first", async |tx| {
-            tx.batch("keys::lock", "LOCK TABLE signing_keys IN EXCLUSIVE MODE")
-                .await?;
-            tx.execute(
-                "keys::add_first",
-                SQL,
-                &[&key.kid, &key.private_der, &key.public_x, &key.public_y],
-            )
-            .await
-            .map(|_added| Ending::Commit(()))
-        })
-        .await
+    let mut tx = db.conn().await?.begin("keys::add_first").await?;
+    tx.batch("keys::lock", "LOCK TABLE signing_keys IN EXCLUSIVE MODE")
+        .await?;
+    tx.execute(
+        "keys::add_first",
+        SQL,
+        &[&key.kid, &key.private_der, &key.public_x, &key.public_y],
+    )
+    .await?;
+    tx.commit("keys::add_first").await
 }

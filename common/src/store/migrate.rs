@@ -1,6 +1,6 @@
 //! The schema: numbered SQL files, embedded, each applied once.
 
-use super::{Db, DbError, Ending};
+use super::{Db, DbError};
 
 /// Every migration, in order. The number in the name is the version.
 const MIGRATIONS: &[(i32, &str, &str)] = &[(
@@ -17,42 +17,51 @@ const LOCK: i64 = 0x57_41_52_52_45_4e;
 /// A newer schema than this code knows is left alone: changes are additive, and old and new code run together during a
 /// deploy.
 pub async fn migrate(db: &Db) -> Result<Vec<&'static str>, DbError> {
-    db.conn()
-        .await?
-        .transact("migrate", async |tx| {
-            tx.execute("migrate::lock", "-- migrate::lock\nSELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-            tx.batch(
-                "migrate::table",
-                "SET LOCAL client_min_messages = warning;
-                 CREATE TABLE IF NOT EXISTS schema_migrations (
-                     version    integer PRIMARY KEY,
-                     name       text NOT NULL,
-                     applied_at timestamptz NOT NULL DEFAULT now()
-                 );
-                 COMMENT ON TABLE schema_migrations IS 'Which files of migrations/ were applied.';
-                 COMMENT ON COLUMN schema_migrations.version IS 'The number in the file name.';
-                 COMMENT ON COLUMN schema_migrations.name IS 'The file name without its ending.';
-                 COMMENT ON COLUMN schema_migrations.applied_at IS 'When.';",
-            )
-            .await?;
-            let rows = tx
-                .query("migrate::applied", "-- migrate::applied\nSELECT version FROM schema_migrations", &[])
-                .await?;
-            let done: Vec<i32> = rows.iter().map(|row| row.get("version")).collect();
-            let mut applied = Vec::new();
-            for (version, name, sql) in MIGRATIONS.iter().filter(|(version, ..)| !done.contains(version)) {
-                tx.batch("migrate::apply", sql).await?;
-                tx.execute(
-                    "migrate::record",
-                    "-- migrate::record\nINSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
-                    &[version, name],
-                )
-                .await?;
-                applied.push(*name);
-            }
-            Ok(Ending::Commit(applied))
-        })
-        .await
+    let mut tx = db.conn().await?.begin("migrate").await?;
+    tx.execute(
+        "migrate::lock",
+        "-- migrate::lock\nSELECT pg_advisory_xact_lock($1)",
+        &[&LOCK],
+    )
+    .await?;
+    tx.batch(
+        "migrate::table",
+        "SET LOCAL client_min_messages = warning;
+         CREATE TABLE IF NOT EXISTS schema_migrations (
+             version    integer PRIMARY KEY,
+             name       text NOT NULL,
+             applied_at timestamptz NOT NULL DEFAULT now()
+         );
+         COMMENT ON TABLE schema_migrations IS 'Which files of migrations/ were applied.';
+         COMMENT ON COLUMN schema_migrations.version IS 'The number in the file name.';
+         COMMENT ON COLUMN schema_migrations.name IS 'The file name without its ending.';
+         COMMENT ON COLUMN schema_migrations.applied_at IS 'When.';",
+    )
+    .await?;
+    let rows = tx
+        .query(
+            "migrate::applied",
+            "-- migrate::applied\nSELECT version FROM schema_migrations",
+            &[],
+        )
+        .await?;
+    let done: Vec<i32> = rows.iter().map(|row| row.get("version")).collect();
+    let mut applied = Vec::new();
+    for (version, name, sql) in MIGRATIONS
+        .iter()
+        .filter(|(version, ..)| !done.contains(version))
+    {
+        tx.batch("migrate::apply", sql).await?;
+        tx.execute(
+            "migrate::record",
+            "-- migrate::record\nINSERT INTO schema_migrations (version, name) VALUES ($1, $2)",
+            &[version, name],
+        )
+        .await?;
+        applied.push(*name);
+    }
+    tx.commit("migrate").await?;
+    Ok(applied)
 }
 
 /// True when every migration that this code needs is applied.

@@ -170,23 +170,25 @@ impl Conn {
         self.judge(op, answer)
     }
 
-    /// Runs the statements of `body` in one transaction; an error rolls back.
-    ///
-    /// The connection is not returned to the pool unless the transaction ended cleanly.
-    pub async fn transact<T>(
-        mut self,
-        op: &'static str,
-        body: impl AsyncFnOnce(&mut Self) -> Result<Ending<T>, DbError>,
-    ) -> Result<T, DbError> {
+    /// Begins a transaction. Dropped without [`Conn::commit`] it is rolled back, with its connection.
+    pub async fn begin(mut self, op: &'static str) -> Result<Self, DbError> {
         self.batch(op, "BEGIN").await?;
         self.broken = true;
-        let (end, value) = match body(&mut self).await? {
-            Ending::Commit(value) => ("COMMIT", value),
-            Ending::RollBack(value) => ("ROLLBACK", value),
-        };
-        self.batch(op, end).await?;
+        Ok(self)
+    }
+
+    /// Keeps what the transaction did.
+    pub async fn commit(mut self, op: &'static str) -> Result<(), DbError> {
+        self.batch(op, "COMMIT").await?;
         self.broken = false;
-        Ok(value)
+        Ok(())
+    }
+
+    /// Forgets what the transaction did, and keeps the connection.
+    pub async fn roll_back(mut self, op: &'static str) -> Result<(), DbError> {
+        self.batch(op, "ROLLBACK").await?;
+        self.broken = false;
+        Ok(())
     }
 
     fn judge<T>(
@@ -207,15 +209,6 @@ impl Conn {
             }
         }
     }
-}
-
-/// How a transaction is to end.
-#[derive(Debug)]
-pub enum Ending<T> {
-    /// Keep what was done.
-    Commit(T),
-    /// Forget it.
-    RollBack(T),
 }
 
 impl Drop for Conn {

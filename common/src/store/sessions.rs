@@ -120,7 +120,11 @@ fn opened(row: &Row) -> Opened {
 }
 
 /// Those of these jobs whose sessions this worker holds: for a worker whose answer from [`open`] was lost.
-pub async fn opened_here(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<Vec<Opened>, DbError> {
+pub async fn opened_here(
+    db: &Db,
+    me: WorkerIdentity,
+    jobs: &[JobId],
+) -> Result<Vec<Opened>, DbError> {
     const SQL: &str = "-- sessions::opened_here
         SELECT j.id, j.session_id, j.api_id,
                EXISTS (SELECT FROM jobs q
@@ -129,8 +133,15 @@ pub async fn opened_here(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<
          WHERE j.id = ANY ($3) AND j.state = 'succeeded' AND j.worker_id = $1 AND j.epoch = $2
            AND s.worker_id = $1 AND s.epoch = $2 AND s.state IN ('open', 'closing')";
     let wanted: Vec<uuid::Uuid> = jobs.iter().map(|job| job.uuid()).collect();
-    let rows =
-        db.conn().await?.query("sessions::opened_here", SQL, &[&me.id.uuid(), &me.epoch, &wanted]).await?;
+    let rows = db
+        .conn()
+        .await?
+        .query(
+            "sessions::opened_here",
+            SQL,
+            &[&me.id.uuid(), &me.epoch, &wanted],
+        )
+        .await?;
     Ok(rows.iter().map(opened).collect())
 }
 
@@ -324,4 +335,19 @@ pub async fn held(db: &Db, me: WorkerIdentity) -> Result<Vec<Held>, DbError> {
         more: row.get("more"),
     };
     Ok(rows.iter().map(held).collect())
+}
+
+/// Every session that the database gives this worker.
+pub async fn ids_here(db: &Db, me: WorkerIdentity) -> Result<Vec<SessionId>, DbError> {
+    const SQL: &str = "-- sessions::ids_here
+        SELECT id FROM sessions WHERE worker_id = $1 AND epoch = $2 AND state IN ('open', 'closing')";
+    let rows = db
+        .conn()
+        .await?
+        .query("sessions::ids_here", SQL, &[&me.id.uuid(), &me.epoch])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| SessionId::from_uuid(row.get("id")))
+        .collect())
 }

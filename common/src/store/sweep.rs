@@ -5,7 +5,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Conn, Db, DbError, Ending};
+use super::{Conn, Db, DbError};
 use crate::id::{ApiId, JobId, SessionId, WorkerId};
 use crate::model::JobKind;
 
@@ -41,40 +41,38 @@ pub async fn pass(
     may_declare_dead: bool,
     silent_limit: i64,
 ) -> Result<Option<Swept>, DbError> {
-    db.conn()
-        .await?
-        .transact("sweep::pass", async |tx| {
-            tx.batch(
-                "sweep::limits",
-                "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'",
-            )
-            .await?;
-            let rows = tx
-                .query(
-                    "sweep::lock",
-                    "-- sweep::lock\nSELECT pg_try_advisory_xact_lock($1) AS mine",
-                    &[&LOCK],
-                )
-                .await?;
-            if !rows.iter().any(|row| row.get::<_, bool>("mine")) {
-                return Ok(Ending::RollBack(None));
-            }
-            let dead = if may_declare_dead {
-                declare_dead(tx).await?
-            } else {
-                Vec::new()
-            };
-            let mut ended = end_of_vanished_owners(tx).await?;
-            ended.extend(end_of_over_sessions(tx).await?);
-            let silent = silent(tx, silent_limit).await?;
-            forget_old_keys(tx).await?;
-            Ok(Ending::Commit(Some(Swept {
-                dead,
-                ended,
-                silent,
-            })))
-        })
-        .await
+    let mut tx = db.conn().await?.begin("sweep::pass").await?;
+    tx.batch(
+        "sweep::limits",
+        "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'",
+    )
+    .await?;
+    let rows = tx
+        .query(
+            "sweep::lock",
+            "-- sweep::lock\nSELECT pg_try_advisory_xact_lock($1) AS mine",
+            &[&LOCK],
+        )
+        .await?;
+    if !rows.iter().any(|row| row.get::<_, bool>("mine")) {
+        tx.roll_back("sweep::pass").await?;
+        return Ok(None);
+    }
+    let dead = if may_declare_dead {
+        declare_dead(&mut tx).await?
+    } else {
+        Vec::new()
+    };
+    let mut ended = end_of_vanished_owners(&mut tx).await?;
+    ended.extend(end_of_over_sessions(&mut tx).await?);
+    let silent = silent(&mut tx, silent_limit).await?;
+    forget_old_keys(&mut tx).await?;
+    tx.commit("sweep::pass").await?;
+    Ok(Some(Swept {
+        dead,
+        ended,
+        silent,
+    }))
 }
 
 async fn declare_dead(tx: &mut Conn) -> Result<Vec<WorkerId>, DbError> {

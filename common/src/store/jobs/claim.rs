@@ -77,3 +77,29 @@ fn claimed(row: &Row) -> Result<Claimed, DbError> {
         cancel_requested: row.get("cancel_requested"),
     })
 }
+
+/// What of these sessions this worker is running according to the database: for a worker whose answer from [`claim`] was
+/// lost.
+pub async fn running_here(
+    db: &Db,
+    me: WorkerIdentity,
+    sessions: &[SessionId],
+) -> Result<Vec<Claimed>, DbError> {
+    const SQL: &str = "-- jobs::running_here
+        SELECT j.id, j.session_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+               j.cancel_requested_at IS NOT NULL AS cancel_requested
+          FROM jobs j
+         WHERE j.session_id = ANY ($3) AND j.state = 'running' AND j.lane = 'ordered'
+           AND j.worker_id = $1 AND j.epoch = $2";
+    let wanted: Vec<Uuid> = sessions.iter().map(|session| session.uuid()).collect();
+    let rows = db
+        .conn()
+        .await?
+        .query(
+            "jobs::running_here",
+            SQL,
+            &[&me.id.uuid(), &me.epoch, &wanted],
+        )
+        .await?;
+    rows.iter().map(claimed).collect()
+}

@@ -1,0 +1,149 @@
+//! The worker's settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use warren_common::config::{DatabaseConfig, QueueConfig, TelemetryConfig};
+
+/// Everything a worker can be told.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerConfig {
+    /// Postgres.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// `RabbitMQ`.
+    #[command(flatten)]
+    pub queue: QueueConfig,
+    /// Logs and metrics.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+    /// R and its processes.
+    #[command(flatten)]
+    pub host: HostConfig,
+    /// Leases.
+    #[command(flatten)]
+    pub lease: LeaseConfig,
+    /// Sessions that this worker holds at most
+    #[arg(long, env = "WARREN_SESSION_SLOTS", default_value_t = 200)]
+    pub session_slots: usize,
+    /// How long a run may take unless its request says otherwise, in seconds
+    #[arg(long, env = "WARREN_EXECUTE_TIMEOUT", default_value_t = 3600)]
+    pub execute_timeout: u64,
+    /// How long R may take to unwind after an interrupt before it is killed, in seconds
+    #[arg(long, env = "WARREN_INTERRUPT_GRACE", default_value = "5", value_parser = seconds)]
+    pub interrupt_grace: Duration,
+    /// How long running jobs may take after SIGTERM before R is interrupted, in seconds
+    #[arg(long, env = "WARREN_DRAIN_GRACE", default_value = "30", value_parser = seconds)]
+    pub drain_grace: Duration,
+    /// Console text that is kept of one run, in bytes; what is beyond is counted and left out
+    #[arg(long, env = "WARREN_CONSOLE_MAX_BYTES", default_value_t = 16 * 1024 * 1024)]
+    pub console_max_bytes: usize,
+    /// The longest outputs of one run, in bytes of JSON
+    #[arg(long, env = "WARREN_RESULT_MAX_BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub result_max_bytes: u64,
+}
+
+/// R and its processes.
+#[derive(Debug, Clone, Args)]
+pub struct HostConfig {
+    /// Directory for the sessions' own directories
+    #[arg(
+        long,
+        env = "WARREN_WORK_DIR",
+        default_value = "/var/lib/warren/sessions"
+    )]
+    pub work_dir: PathBuf,
+    /// The R host; beside this program when absent
+    #[arg(long, env = "WARREN_RHOST")]
+    pub rhost: Option<PathBuf>,
+    /// The R executable
+    #[arg(long = "r", env = "WARREN_R", default_value = "R")]
+    pub r_executable: String,
+    /// Packages that every session has loaded already, separated by commas
+    #[arg(long, env = "WARREN_PRELOAD", default_value = "")]
+    pub preload: String,
+    /// Whether user code is confined (on) or not (off: only for trusted code)
+    #[arg(long, env = "WARREN_SANDBOX", default_value = "on", value_parser = ["on", "off"])]
+    pub sandbox: String,
+    /// R processes that fork the sessions' processes; one a core when absent
+    #[arg(long, env = "WARREN_PARENTS")]
+    pub parents: Option<usize>,
+    /// Processes kept ready for sessions to come
+    #[arg(long, env = "WARREN_READY_CHILDREN", default_value_t = 4)]
+    pub ready_children: usize,
+}
+
+/// Leases.
+#[derive(Debug, Clone, Args)]
+pub struct LeaseConfig {
+    /// How long this worker counts as alive after a heartbeat, in seconds; the same for the whole fleet
+    #[arg(id = "lease_seconds", long = "lease-seconds", env = "WARREN_LEASE_SECONDS", default_value = "15", value_parser = seconds)]
+    pub length: Duration,
+    /// Time between two heartbeats, in seconds
+    #[arg(id = "heartbeat_seconds", long = "heartbeat-seconds", env = "WARREN_HEARTBEAT_SECONDS", default_value = "5", value_parser = seconds)]
+    pub heartbeat: Duration,
+    /// How long sessions live on while Postgres does not answer, in seconds
+    #[arg(id = "partition_limit", long = "partition-limit", env = "WARREN_PARTITION_LIMIT", default_value = "300", value_parser = seconds)]
+    pub partition_limit: Duration,
+}
+
+/// Settings that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The lease would run out between two heartbeats.
+    #[error(
+        "WARREN_LEASE_SECONDS ({lease:?}) must be at least twice WARREN_HEARTBEAT_SECONDS ({heartbeat:?})"
+    )]
+    LeaseTooShort {
+        /// The lease.
+        lease: Duration,
+        /// The heartbeat.
+        heartbeat: Duration,
+    },
+    /// A number that has to be positive is not.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+}
+
+impl WorkerConfig {
+    /// Checks what one setting alone cannot tell.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let LeaseConfig {
+            length: lease,
+            heartbeat,
+            ..
+        } = self.lease;
+        if lease < heartbeat * 2 || heartbeat.is_zero() {
+            return Err(ConfigError::LeaseTooShort { lease, heartbeat });
+        }
+        let positive = [
+            ("WARREN_SESSION_SLOTS", self.session_slots > 0),
+            ("WARREN_EXECUTE_TIMEOUT", self.execute_timeout > 0),
+            ("WARREN_PARENTS", self.host.parents != Some(0)),
+        ];
+        match positive.iter().find(|(_, holds)| !holds) {
+            Some((name, _)) => Err(ConfigError::Zero(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number of seconds, for example 5 or 0.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_may_have_a_fraction() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(seconds("soon").is_err());
+        assert!(seconds("-1").is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! One child: its frames, its console pipe, and how to interrupt and kill it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
+use warren_rhost::control::Exit;
+use warren_rhost::frame;
+use warren_rhost::session::{FromChild, ToChild};
+
+use super::parent::Order;
+
+/// The longest frame in either direction, in bytes.
+const MAX_FRAME_BYTES: usize = 512 * 1024 * 1024;
+
+/// How a child ended, as far as the worker can know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildExit {
+    /// As its parent saw it.
+    Reaped(Exit),
+    /// Its parent went away, and it with it.
+    ParentLost,
+}
+
+impl std::fmt::Display for ChildExit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reaped(Exit::Status { code }) => {
+                write!(f, "the R process ended by itself with status {code}")
+            }
+            Self::Reaped(Exit::Signal {
+                out_of_memory: true,
+                ..
+            }) => f.write_str("the R process ran out of memory and was killed by the kernel"),
+            Self::Reaped(Exit::Signal { signal, .. }) => match signal {
+                4 => f.write_str("the R process crashed: illegal instruction (signal 4)"),
+                6 => f.write_str("the R process crashed: it aborted itself (signal 6)"),
+                7 => f.write_str("the R process crashed: bus error (signal 7)"),
+                8 => f.write_str("the R process crashed: arithmetic fault (signal 8)"),
+                11 => f.write_str("the R process crashed: segmentation fault (signal 11)"),
+                other => write!(f, "the R process was killed by signal {other}"),
+            },
+            Self::ParentLost => f.write_str("the R host that this process belonged to was lost"),
+        }
+    }
+}
+
+/// A frame could not be exchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// The socket broke: the process is gone or going.
+    #[error("the R process does not answer")]
+    Gone(#[source] io::Error),
+    /// It sent what the R host never sends.
+    #[error("the R process sent bytes that are no frame")]
+    Nonsense(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An R process that belongs to nobody, or to one session.
+pub struct Child {
+    /// Process id, for people.
+    pub pid: i32,
+    /// Frames to the child.
+    pub writer: FrameWriter,
+    /// Frames from the child.
+    pub reader: FrameReader,
+    /// Everything it prints.
+    pub console: pipe::Receiver,
+    /// How it ended, once it has.
+    pub exit: watch::Receiver<Option<ChildExit>>,
+    pub(super) number: u64,
+    pub(super) dir: PathBuf,
+    pidfd: OwnedFd,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What a parent sends about a new child.
+pub(super) struct Birth {
+    pub(super) number: u64,
+    pub(super) pid: i32,
+    pub(super) dir: PathBuf,
+    pub(super) fds: [OwnedFd; 3],
+    pub(super) exit: watch::Receiver<Option<ChildExit>>,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Child {
+    pub(super) fn adopt(birth: Birth) -> io::Result<Self> {
+        let [frames, console, pidfd] = birth.fds;
+        let frames = std::os::unix::net::UnixStream::from(frames);
+        frames.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(frames)?.into_split();
+        rustix::io::ioctl_fionbio(&console, true)?;
+        Ok(Self {
+            pid: birth.pid,
+            writer: FrameWriter { half: writer },
+            reader: FrameReader {
+                half: reader,
+                buffer: Vec::new(),
+            },
+            console: pipe::Receiver::from_owned_fd(console)?,
+            exit: birth.exit,
+            number: birth.number,
+            dir: birth.dir,
+            pidfd,
+            orders: birth.orders,
+        })
+    }
+
+    /// The directory that is the child's own.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Asks R to unwind.
+    pub fn interrupt(&self) {
+        // It may be gone already; its exit tells.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::INT);
+    }
+
+    /// Kills the process with everything that descends from it.
+    pub fn kill(&self) {
+        if self
+            .orders
+            .send(Order::Kill { child: self.number })
+            .is_err()
+        {
+            self.kill_process();
+        }
+    }
+
+    /// Kills the process alone: for when its parent does not do it in time.
+    pub fn kill_process(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// True once its end is known.
+    pub fn is_gone(&self) -> bool {
+        self.exit.borrow().is_some() || self.exit.has_changed().is_err()
+    }
+
+    /// Waits until its end is known.
+    pub async fn gone(&mut self) -> ChildExit {
+        match self.exit.wait_for(Option::is_some).await {
+            Ok(exit) => exit.clone().unwrap_or(ChildExit::ParentLost),
+            Err(_parent_task_is_gone) => ChildExit::ParentLost,
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.is_gone() {
+            self.kill();
+        }
+    }
+}
+
+/// Frames to a child.
+pub struct FrameWriter {
+    half: OwnedWriteHalf,
+}
+
+impl FrameWriter {
+    /// Sends one frame.
+    pub async fn send(&mut self, message: &ToChild) -> Result<(), ChildError> {
+        let payload =
+            serde_json::to_vec(message).map_err(|error| ChildError::Nonsense(error.into()))?;
+        let header = frame::header(&payload, MAX_FRAME_BYTES)
+            .map_err(|error| ChildError::Nonsense(error.into()))?;
+        let mut bytes = Vec::with_capacity(header.len() + payload.len());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(&payload);
+        self.half.write_all(&bytes).await.map_err(ChildError::Gone)
+    }
+}
+
+/// Frames from a child.
+pub struct FrameReader {
+    half: OwnedReadHalf,
+    buffer: Vec<u8>,
+}
+
+impl FrameReader {
+    /// The next frame. Cancel safe: what has arrived is kept for the next call.
+    pub async fn next(&mut self) -> Result<FromChild, ChildError> {
+        loop {
+            if let Some(message) = self.take_whole_frame()? {
+                return Ok(message);
+            }
+            let read = self
+                .half
+                .read_buf(&mut self.buffer)
+                .await
+                .map_err(ChildError::Gone)?;
+            if read == 0 {
+                return Err(ChildError::Gone(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    fn take_whole_frame(&mut self) -> Result<Option<FromChild>, ChildError> {
+        let Some((header, rest)) = self.buffer.split_first_chunk::<{ frame::HEADER_BYTES }>()
+        else {
+            return Ok(None);
+        };
+        let length = frame::payload_bytes(*header, MAX_FRAME_BYTES)
+            .map_err(|error| ChildError::Nonsense(error.into()))?;
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(&rest[..length])
+            .map_err(|error| ChildError::Nonsense(error.into()))?;
+        self.buffer.drain(..frame::HEADER_BYTES + length);
+        Ok(Some(message))
+    }
+}

@@ -1,0 +1,95 @@
+//! Packets on the control socket of a parent, with the descriptors that travel with them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use warren_rhost::control::{FromParent, MAX_PACKET_BYTES, ToParent};
+
+/// The descriptors that one packet carries at most.
+const MAX_FDS: usize = 3;
+
+/// The worker's end.
+pub(super) struct Control {
+    /// Only its readiness is tokio's: every packet goes through `sendmsg` and `recvmsg`.
+    socket: UnixStream,
+}
+
+/// A packet and what came with it.
+pub(super) struct Packet {
+    pub(super) message: FromParent,
+    pub(super) fds: Vec<OwnedFd>,
+}
+
+impl Control {
+    /// A pair: ours, and the parent's end for its standard input.
+    pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        Ok((
+            Self {
+                socket: UnixStream::from_std(ours.into())?,
+            },
+            theirs,
+        ))
+    }
+
+    /// Sends one packet.
+    pub(super) async fn send(&self, message: &ToParent) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        self.socket
+            .async_io(Interest::WRITABLE, || {
+                let mut no_fds = SendAncillaryBuffer::default();
+                let parts = [IoSlice::new(&bytes)];
+                Ok(sendmsg(&self.socket, &parts, &mut no_fds, SendFlags::NOSIGNAL).map(drop)?)
+            })
+            .await
+    }
+
+    /// The next packet; `None` when the parent is gone.
+    pub(super) async fn receive(&self) -> io::Result<Option<Packet>> {
+        self.socket
+            .async_io(Interest::READABLE, || receive_now(&self.socket))
+            .await
+    }
+}
+
+fn receive_now(socket: &UnixStream) -> io::Result<Option<Packet>> {
+    let mut bytes = vec![0; MAX_PACKET_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a packet is longer than either side sends",
+        ));
+    }
+    let message = serde_json::from_slice(&bytes[..received.bytes])?;
+    Ok(Some(Packet { message, fds }))
+}

@@ -1,0 +1,12 @@
+//! R processes: parents that fork, children that run code, and a pool of children that are ready.
+
+mod child;
+mod control;
+mod directory;
+mod parent;
+mod pool;
+
+pub use child::{Child, ChildError, ChildExit, FrameReader, FrameWriter};
+pub use directory::Directories;
+pub use parent::HostError;
+pub use pool::Pool;

@@ -1,0 +1,199 @@
+//! The pool: parents kept alive, children kept ready.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use warren_rhost::session::FromChild;
+
+use super::child::Child;
+use super::directory::Directories;
+use super::parent::{HostError, Parent, ParentSettings, remove_later};
+use crate::config::{HostConfig, LeaseConfig};
+
+/// How long a forked child may take until it takes code.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// The pause before a parent that could not be started is tried again.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
+
+/// Parents and ready children of one worker.
+pub struct Pool {
+    settings: ParentSettings,
+    directories: Directories,
+    parents: Mutex<Vec<Option<Parent>>>,
+    ready: Mutex<VecDeque<Child>>,
+    ready_wanted: usize,
+    taken: Notify,
+    next_child: AtomicU64,
+}
+
+impl Pool {
+    /// Starts every parent and waits until R runs in all of them; then keeps them and the ready children until `stop`.
+    pub async fn start(
+        config: &HostConfig,
+        lease: &LeaseConfig,
+        directories: Directories,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, HostError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = ParentSettings {
+            program: program(config)?,
+            r_executable: config.r_executable.clone(),
+            preload: config.preload.clone(),
+            sandbox: config.sandbox.clone(),
+            tick_limit: lease
+                .length
+                .saturating_sub(Duration::from_secs(2))
+                .max(Duration::from_secs(2)),
+        };
+        let starting = (0..config.parents.unwrap_or(cores)).map(|_| Parent::start(&settings));
+        let parents: Vec<Option<Parent>> = futures::future::try_join_all(starting)
+            .await?
+            .into_iter()
+            .map(Some)
+            .collect();
+        let pool = Arc::new(Self {
+            settings,
+            directories,
+            parents: Mutex::new(parents),
+            ready: Mutex::default(),
+            ready_wanted: config.ready_children,
+            taken: Notify::new(),
+            next_child: AtomicU64::new(0),
+        });
+        for place in 0..lock(&pool.parents).len() {
+            let (keeping, stop) = (Arc::clone(&pool), stop.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(keeping.keep_parent(place)).await });
+        }
+        let keeping = Arc::clone(&pool);
+        tokio::spawn(async move { stop.run_until_cancelled(keeping.keep_ready()).await });
+        Ok(pool)
+    }
+
+    /// Version of R.
+    pub fn r_version(&self) -> String {
+        lock(&self.parents)
+            .iter()
+            .flatten()
+            .next()
+            .map_or_else(String::new, |parent| parent.hello.r_version.clone())
+    }
+
+    /// A child that takes code: one that is ready, else a new one.
+    pub async fn take(&self) -> Result<Child, HostError> {
+        let ready = loop {
+            match lock(&self.ready).pop_front() {
+                Some(child) if child.is_gone() => {}
+                other => break other,
+            }
+        };
+        self.taken.notify_one();
+        match ready {
+            Some(child) => Ok(child),
+            None => self.fork().await,
+        }
+    }
+
+    /// Gives back a child that has run nothing.
+    pub fn give_back(&self, child: Child) {
+        lock(&self.ready).push_back(child);
+    }
+
+    /// Lets go of everything: ready children and parents, and with them whatever still runs.
+    pub fn close(&self) {
+        lock(&self.ready).clear();
+        lock(&self.parents).clear();
+    }
+
+    async fn fork(&self) -> Result<Child, HostError> {
+        let (place, parent) = self.least_busy_parent().ok_or(HostError::Silent)?;
+        let number = self.next_child.fetch_add(1, Ordering::Relaxed);
+        let dir = self.directories.make(place, number)?;
+        let forked = async {
+            let mut child = parent.fork(number, dir.clone()).await?;
+            match child.reader.next().await {
+                Ok(FromChild::Ready) => Ok(child),
+                Ok(FromChild::Done(_)) => Err(HostError::Fork(
+                    "it answered before it was asked".to_owned(),
+                )),
+                Err(error) => Err(HostError::Fork(warren_common::telemetry::chain(&error))),
+            }
+        };
+        let outcome = tokio::time::timeout(READY_LIMIT, forked)
+            .await
+            .unwrap_or(Err(HostError::Silent));
+        if outcome.is_err() {
+            remove_later(dir);
+        }
+        outcome
+    }
+
+    fn least_busy_parent(&self) -> Option<(usize, Parent)> {
+        let parents = lock(&self.parents);
+        let living = parents.iter().enumerate().filter_map(|(place, parent)| {
+            parent
+                .as_ref()
+                .filter(|parent| parent.is_alive())
+                .map(|parent| (place, parent))
+        });
+        living
+            .min_by_key(|(_, parent)| parent.children())
+            .map(|(place, parent)| (place, parent.clone()))
+    }
+
+    /// Starts a parent again when it went away.
+    async fn keep_parent(&self, place: usize) {
+        loop {
+            let living = lock(&self.parents).get(place).cloned().flatten();
+            if let Some(parent) = living {
+                parent.gone().await;
+            }
+            match Parent::start(&self.settings).await {
+                Ok(parent) => {
+                    if let Some(slot) = lock(&self.parents).get_mut(place) {
+                        *slot = Some(parent);
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = %warren_common::telemetry::chain(&error),
+                        "The R host cannot be started again, trying on"
+                    );
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Forks ahead of demand.
+    async fn keep_ready(&self) {
+        loop {
+            while lock(&self.ready).len() < self.ready_wanted {
+                match self.fork().await {
+                    Ok(child) => lock(&self.ready).push_back(child),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "No R process could be made ready");
+                        tokio::time::sleep(RESTART_PAUSE).await;
+                    }
+                }
+            }
+            self.taken.notified().await;
+        }
+    }
+}
+
+/// Where the R host is.
+fn program(config: &HostConfig) -> Result<PathBuf, HostError> {
+    match &config.rhost {
+        Some(program) => Ok(program.clone()),
+        None => Ok(std::env::current_exe()?.with_file_name("warren-rhost")),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,49 @@
+//! Notices for the sessions that this worker holds.
+
+use warren_common::model::WorkerIdentity;
+use warren_common::queue::{Consumer, Event, Notice, QueueName, Settle};
+use warren_common::store::sessions;
+
+use crate::session::{Mail, Registry};
+
+/// Hears of work, and of wishes to cancel and close, until the process ends.
+pub async fn hear(registry: Registry, me: WorkerIdentity) {
+    let broker = registry.context().broker.clone();
+    let work = broker.consume(QueueName::Worker(me.id), Settle::OnReceipt);
+    let control = broker.consume(QueueName::Control(me.id), Settle::OnReceipt);
+    tokio::join!(pass_on(&registry, work), pass_on(&registry, control));
+}
+
+async fn pass_on(registry: &Registry, mut consumer: Consumer) {
+    while let Some(event) = consumer.next().await {
+        match event {
+            Event::Consuming => catch_up(registry).await,
+            Event::Delivery(delivery) => match delivery.notice {
+                Notice::SessionWorkV1 { session } => registry.tell(session, Mail::Work),
+                Notice::CancelV1 { session, job } => registry.tell(session, Mail::Cancel(job)),
+                Notice::CloseV1 { session, force } => registry.tell(session, Mail::Close { force }),
+                Notice::OpenSessionV1 { .. } | Notice::FinishedV1 { .. } => {
+                    tracing::warn!("A notice came to a queue where it does not belong");
+                }
+            },
+        }
+    }
+}
+
+/// Everything that happened while nothing could be heard: jobs, cancels and closes are rows first.
+async fn catch_up(registry: &Registry) {
+    let held = registry
+        .context()
+        .writes
+        .insist(|db, me| async move { sessions::held(&db, me).await })
+        .await;
+    for session in held.unwrap_or_default() {
+        if session.closing {
+            registry.tell(session.session, Mail::Close { force: false });
+        } else if let Some(job) = session.cancel {
+            registry.tell(session.session, Mail::Cancel(job));
+        } else if session.more {
+            registry.tell(session.session, Mail::Work);
+        }
+    }
+}
