@@ -19,6 +19,9 @@ use crate::setup::Helpers;
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
 const FRAMES_FROM: c_int = 200;
 
+/// Where `install.packages` puts what a session needs: in the working directory, so that it travels with a snapshot.
+const LIBRARY: &str = ".library";
+
 /// What a child is born with.
 pub(crate) struct Birth<'a> {
     pub(crate) dir: &'a Path,
@@ -136,6 +139,7 @@ fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
         std::env::set_var("TMPDIR", &tmp);
         std::env::set_var("R_SESSION_TMPDIR", &r_tmp);
         std::env::set_var("PWD", &work);
+        std::env::set_var("R_LIBS_USER", work.join(LIBRARY));
         std::env::remove_var("GLIBC_TUNABLES");
         *v().R_TempDir = CString::new(r_tmp.as_os_str().as_bytes())?.into_raw();
     }
@@ -159,7 +163,7 @@ fn become_r_child(birth: &Birth<'_>) -> io::Result<()> {
     console::become_child(rustix::process::getpid().as_raw_pid());
     // SAFETY: a plain store: R's own cleaning up at exit is the parent's affair.
     unsafe { *v().R_isForkedChild = 1 };
-    let library = birth.dir.join("work/.library");
+    let library = birth.dir.join("work").join(LIBRARY);
     let Some(library) = library.to_str() else {
         return Ok(());
     };

@@ -5,8 +5,10 @@
 //!
 //! The callbacks run below R frames. Those that raise an R error own nothing when they do.
 
+use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CStr, c_char, c_int};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering::Relaxed};
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::ffi::{self, f, v};
 use crate::run;
@@ -19,6 +21,8 @@ static BUSY: AtomicBool = AtomicBool::new(false);
 static MUTED: AtomicBool = AtomicBool::new(false);
 /// A SIGINT came during this run.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// A digest of R's error buffer when an interrupt seemed to be printed.
+static BEFORE_INTERRUPT: AtomicU64 = AtomicU64::new(0);
 /// The last thing on the error stream that looked like the reason of a jump to top level.
 static REASON: AtomicU8 = AtomicU8::new(Reason::Unknown as u8);
 
@@ -84,10 +88,11 @@ pub(crate) fn begin_run() {
 
 /// Why the run that was just left ended early, and R's text of the error.
 pub(crate) fn reason() -> (Reason, String) {
+    let unchanged = BEFORE_INTERRUPT.load(Relaxed) == digest(error_buffer());
     let text = error_text();
     let reason = match REASON.load(Relaxed) {
         1 => Reason::Error,
-        2 => Reason::Interrupt,
+        2 if unchanged => Reason::Interrupt,
         3 => Reason::Browser,
         _ if !text.is_empty() => Reason::Error,
         _ if INTERRUPTED.load(Relaxed) => Reason::Interrupt,
@@ -101,10 +106,13 @@ pub(crate) fn reason() -> (Reason, String) {
 
 /// What R printed, or would have printed, for its last error.
 pub(crate) fn error_text() -> String {
-    // SAFETY: a C string in a static buffer of libR.
-    unsafe { CStr::from_ptr((f().R_curErrorBuf)()) }
-        .to_string_lossy()
-        .into_owned()
+    String::from_utf8_lossy(error_buffer()).into_owned()
+}
+
+/// R's buffer for the text of its last error.
+fn error_buffer() -> &'static [u8] {
+    // SAFETY: a C string in a static buffer of libR; nobody keeps the slice while R runs.
+    unsafe { CStr::from_ptr((f().R_curErrorBuf)()) }.to_bytes()
 }
 
 /// State that an evaluation of the host's own must not disturb.
@@ -153,15 +161,22 @@ unsafe extern "C-unwind" fn write_console(text: *const c_char, length: c_int, st
     put(bytes);
 }
 
-/// An error is printed whole and equals R's error buffer; an interrupt prints a lone line end.
+/// An error is printed whole and equals R's error buffer; an interrupt prints a lone line end and leaves the buffer as
+/// it is. The signal itself is no proof: `Sys.sleep` puts R's own handler in place of ours.
 fn note_reason(bytes: &[u8]) {
-    // SAFETY: a C string in a static buffer of libR.
-    let error = unsafe { CStr::from_ptr((f().R_curErrorBuf)()) }.to_bytes();
+    let error = error_buffer();
     if !bytes.is_empty() && bytes == error {
         REASON.store(Reason::Error as u8, Relaxed);
-    } else if bytes == b"\n" && INTERRUPTED.load(Relaxed) {
+    } else if bytes == b"\n" {
+        BEFORE_INTERRUPT.store(digest(error), Relaxed);
         REASON.store(Reason::Interrupt as u8, Relaxed);
     }
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn put(mut bytes: &[u8]) {
@@ -203,7 +218,8 @@ unsafe extern "C-unwind" fn read_console(
         // SAFETY: ends this process without running anything of R's.
         unsafe { libc::_exit(1) };
     }
-    if prompt.to_bytes().starts_with(b"Browse[") {
+    // R makes up a browser's prompt; what user code may have set for the top level is another string.
+    if prompt.to_bytes().starts_with(b"Browse[") && !is_option(prompt) {
         REASON.store(Reason::Browser as u8, Relaxed);
         say("Error: ");
         say(NO_BROWSER);
@@ -215,6 +231,17 @@ unsafe extern "C-unwind" fn read_console(
     let restarted = buffer[0] == 0;
     run::next_line(buffer, restarted);
     1
+}
+
+/// Whether this very string is R's option for the prompt or for the continued line.
+fn is_option(prompt: &CStr) -> bool {
+    [c"prompt", c"continue"].into_iter().any(|name| {
+        // SAFETY: looking up an option that R itself keeps to be one string does not jump.
+        unsafe {
+            let value = (f().Rf_GetOption1)((f().Rf_install)(name.as_ptr()));
+            (f().R_CHAR)((f().STRING_ELT)(value, 0)) == prompt.as_ptr()
+        }
+    })
 }
 
 /// R says so right before it evaluates (1) and right before it asks for input at a prompt (0).

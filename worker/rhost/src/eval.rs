@@ -118,16 +118,53 @@ pub(crate) fn text_of(function: Sexp, argument: &str) -> Result<String, Failure>
     Ok(answer)
 }
 
-/// Whether R's parser takes the text.
-pub(crate) fn parses(code: &str) -> Result<bool, Failure> {
+/// Parsed code, kept from the collector until it is dropped.
+pub(crate) struct Parsed(Sexp);
+
+impl Drop for Parsed {
+    fn drop(&mut self) {
+        // SAFETY: preserved when it was made; releasing does not jump.
+        unsafe { (f().R_ReleaseObject)(self.0) }
+    }
+}
+
+/// Parses code. None when R's parser does not take it.
+pub(crate) fn parse(code: &str) -> Result<Option<Parsed>, Failure> {
     let mut status = 0;
+    let mut parsed = std::ptr::null_mut();
     protected(|| {
-        // SAFETY: inside a protected call; the result is not kept.
+        // SAFETY: inside a protected call; the result is protected until it is preserved.
         unsafe {
-            parse_vector(code, &raw mut status);
+            let fresh = (f().Rf_protect)(parse_vector(code, &raw mut status));
+            if status == PARSE_OK {
+                (f().R_PreserveObject)(fresh);
+                parsed = fresh;
+            }
+            (f().Rf_unprotect)(1);
         }
     })?;
-    Ok(status == PARSE_OK)
+    Ok((!parsed.is_null()).then_some(Parsed(parsed)))
+}
+
+/// Promises one of the expressions by the host's own function. False when there are no more.
+pub(crate) fn promise_next(function: Sexp, parsed: &Parsed, at: isize) -> Result<bool, Failure> {
+    let mut promised = false;
+    protected(|| {
+        // SAFETY: inside a protected call; `parsed` is preserved, the calls are protected while used. The expression is
+        // quoted, or it would be evaluated as an argument.
+        unsafe {
+            if at < (f().Rf_xlength)(parsed.0) {
+                let expression = (f().VECTOR_ELT)(parsed.0, at);
+                let quote = (f().Rf_install)(c"quote".as_ptr());
+                let quoted = (f().Rf_protect)((f().Rf_lang2)(quote, expression));
+                let call = (f().Rf_protect)((f().Rf_lang2)(function, quoted));
+                (f().Rf_eval)(call, *v().R_BaseEnv);
+                (f().Rf_unprotect)(2);
+                promised = true;
+            }
+        }
+    })?;
+    Ok(promised)
 }
 
 /// # Safety

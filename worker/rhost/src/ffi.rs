@@ -91,7 +91,9 @@ functions! {
     Rf_protect(Sexp) -> Sexp;
     Rf_unprotect(c_int);
     R_PreserveObject(Sexp);
+    R_ReleaseObject(Sexp);
     Rf_install(*const c_char) -> Sexp;
+    Rf_GetOption1(Sexp) -> Sexp;
     Rf_installTrChar(Sexp) -> Sexp;
     Rf_defineVar(Sexp, Sexp, Sexp);
     Rf_findVarInFrame(Sexp, Sexp) -> Sexp;
@@ -138,6 +140,7 @@ pub(crate) type Message = unsafe extern "C-unwind" fn(*const c_char);
 variables! {
     R_SignalHandlers: c_int;
     R_Interactive: RBool;
+    R_NoEcho: RBool;
     R_Consolefile: *mut c_void;
     R_Outputfile: *mut c_void;
     R_TempDir: *mut c_char;

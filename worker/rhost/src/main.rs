@@ -15,6 +15,7 @@ mod parent;
 mod processes;
 mod run;
 mod setup;
+mod source;
 mod start;
 mod value;
 

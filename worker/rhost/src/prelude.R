@@ -25,6 +25,9 @@ local({
     if (isTRUE(as.logical(expr))) stop("browser() is not available: nobody can answer"))
 })
 
+# Long code reaches the prompt as a promise under this name.
+unlockBinding(".Last.value", baseenv())
+
 # Code that most sessions run in one way or another, so that its functions are loaded and compiled before the fork. It
 # draws no random number and leaves nothing behind.
 local({

@@ -10,14 +10,12 @@ use std::path::PathBuf;
 use warren_rhost::session::{Ending, FromChild, Run, ToChild};
 
 use crate::console::{self, Reason};
-use crate::eval::{self, Failure};
+use crate::eval;
 use crate::files::Files;
 use crate::frames::{self, Reply};
 use crate::setup::Helpers;
+use crate::source::Source;
 use crate::value;
-
-/// The room R offers for a line, less its terminating NUL, is never smaller than this.
-const MIN_ROOM: usize = 16;
 
 thread_local! {
     static SESSION: RefCell<Option<Session>> = const { RefCell::new(None) };
@@ -33,9 +31,7 @@ pub(crate) struct Session {
 
 struct Running {
     request: Run,
-    code: String,
-    /// Bytes of `code` that R has been given.
-    given: usize,
+    source: Option<Source>,
     before: Files,
 }
 
@@ -65,79 +61,54 @@ pub(crate) fn next_line(buffer: &mut [u8], restarted: bool) {
 
 impl Session {
     fn next_line(&mut self, buffer: &mut [u8], restarted: bool) {
-        if let Some(running) = &mut self.running {
-            if !restarted && running.give(buffer) {
+        if self.running.is_some() {
+            if !restarted && self.give(buffer) {
                 return;
             }
-            let ending = if restarted {
+            self.finish(if restarted {
                 jumped()
             } else {
                 Ending::Succeeded
-            };
-            self.finish(ending);
+            });
         }
         loop {
             let request = frames::receive(&self.frames);
             // Not earlier: an interrupt that came while nothing ran was meant for a run that is over.
             console::begin_run();
-            match request {
-                Some(ToChild::Run(run)) => self.begin(run),
+            let Some(ToChild::Run(request)) = request else {
                 // The worker is gone or wants the session to end.
                 // SAFETY: ends the process; nothing of R's should run now, finalizers and `.Last` included.
-                None => unsafe { libc::_exit(0) },
-            }
-            if self
-                .running
-                .as_mut()
-                .is_some_and(|running| running.give(buffer))
-            {
-                return;
-            }
-            if self.running.is_some() {
-                self.finish(Ending::Succeeded);
+                unsafe { libc::_exit(0) }
+            };
+            match self.begin(request) {
+                Ok(()) if self.give(buffer) => return,
+                Ok(()) => self.finish(Ending::Succeeded),
+                Err(ending) => self.finish(ending),
             }
         }
     }
 
     /// Parses the code and assigns the inputs. A refusal ends the run at once.
-    fn begin(&mut self, request: Run) {
+    fn begin(&mut self, request: Run) -> Result<(), Ending> {
         let before = Files::scan(&self.work);
-        let mut code = plain_line_ends(&request.code);
-        if !code.is_empty() && !code.ends_with('\n') {
-            code.push('\n');
-        }
-        let refusal = self.parse_error(&code).or_else(|| {
-            let failed = request
-                .inputs
-                .iter()
-                .find_map(|input| value::assign(input).err())?;
-            Some(Ending::ValueError { message: failed })
-        });
-        self.running = Some(Running {
+        let running = self.running.insert(Running {
             request,
-            code,
-            given: 0,
+            source: None,
             before,
         });
-        if let Some(ending) = refusal {
-            self.finish(ending);
+        running.source = Some(Source::parse(&running.request.code, self.helpers)?);
+        for input in &running.request.inputs {
+            value::assign(input).map_err(|message| Ending::ValueError { message })?;
         }
+        Ok(())
     }
 
-    /// The whole text is parsed before any of it runs.
-    fn parse_error(&self, code: &str) -> Option<Ending> {
-        let failure = match eval::parses(code) {
-            Ok(true) => return None,
-            Ok(false) => eval::text_of(self.helpers.parse_message, code),
-            Err(failure) => Err(failure),
-        };
-        Some(match failure {
-            Ok(message) | Err(Failure::Error(message)) => {
-                console::say(&format!("Error: {}\n", message.trim_end()));
-                Ending::ParseError { message }
-            }
-            Err(Failure::Interrupted) => Ending::Interrupted,
-        })
+    fn give(&mut self, buffer: &mut [u8]) -> bool {
+        let source = self
+            .running
+            .as_mut()
+            .and_then(|running| running.source.as_mut());
+        source.is_some_and(|source| source.give(buffer, self.helpers))
     }
 
     fn finish(&mut self, mut ending: Ending) {
@@ -156,23 +127,6 @@ impl Session {
             // SAFETY: as above, the worker is gone.
             unsafe { libc::_exit(0) }
         }
-    }
-}
-
-impl Running {
-    /// Copies the next line, or as much of it as fits.
-    fn give(&mut self, buffer: &mut [u8]) -> bool {
-        let rest = &self.code[self.given..];
-        if rest.is_empty() {
-            return false;
-        }
-        let room = buffer.len().max(MIN_ROOM) - 1;
-        let line = rest.find('\n').map_or(rest.len(), |at| at + 1);
-        let length = rest.floor_char_boundary(line.min(room));
-        buffer[..length].copy_from_slice(&rest.as_bytes()[..length]);
-        buffer[length] = 0;
-        self.given += length;
-        true
     }
 }
 
@@ -211,23 +165,9 @@ fn is_out_of_memory(message: &str) -> bool {
         || message.contains("memory exhausted")
 }
 
-/// R's parser takes `\n` only.
-fn plain_line_ends(code: &str) -> String {
-    if code.contains('\r') {
-        code.replace("\r\n", "\n").replace('\r', "\n")
-    } else {
-        code.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_line_end_becomes_a_newline() {
-        assert_eq!(plain_line_ends("a\r\nb\rc\n"), "a\nb\nc\n");
-    }
 
     #[test]
     fn running_out_of_memory_is_told_from_other_errors() {

@@ -12,6 +12,8 @@ use crate::ffi::{self, Sexp, f, v};
 pub(crate) struct Helpers {
     /// From code that does not parse to R's message.
     pub(crate) parse_message: Sexp,
+    /// Binds `.Last.value` to a promise of an expression.
+    pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
     /// Sets the library of the session in front of the others.
@@ -22,6 +24,9 @@ const PARSE_MESSAGE: &str = "function(text) tryCatch({
   parse(text = text, keep.source = FALSE)
   ''
 }, error = conditionMessage)";
+
+const PROMISE: &str = "function(code)
+  eval(call('delayedAssign', '.Last.value', code, globalenv(), baseenv()))";
 
 const END_OF_RUN: &str = "function() {
   while (sink.number() > 0L) sink()
@@ -44,6 +49,7 @@ pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<
         .map_err(|error| format!("R's warm-up failed: {error}"))?;
     let helpers = Helpers {
         parse_message: helper(PARSE_MESSAGE)?,
+        promise: helper(PROMISE)?,
         end_of_run: helper(END_OF_RUN)?,
         use_library: helper(USE_LIBRARY)?,
     };
@@ -71,6 +77,8 @@ fn initialise() {
         *v().R_Interactive = 0;
         console::install();
         (f().setup_Rmainloop)();
+        // Only with prompts can a browser's be told from the top level's; they are never printed.
+        *v().R_NoEcho = 0;
         // From now on an error must never end the process.
         *v().R_Interactive = 1;
     }

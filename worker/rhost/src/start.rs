@@ -30,7 +30,7 @@ const FROM_R: [&str; 7] = [
 ];
 
 /// Of the operator's environment, what may decide where packages and times come from.
-const FROM_OPERATOR: [&str; 5] = ["TZ", "TMPDIR", "R_LIBS", "R_LIBS_SITE", "HOME"];
+const FROM_OPERATOR: [&str; 4] = ["TZ", "TMPDIR", "R_LIBS", "R_LIBS_SITE"];
 
 /// A process that is ready to load R.
 pub(crate) struct Started {
