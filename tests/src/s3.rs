@@ -91,8 +91,14 @@ impl S3Server {
         let listener = TcpListener::bind(config.listen).await;
         let (listener, addr) = listener
             .and_then(|listener| listener.local_addr().map(|addr| (listener, addr)))
-            .map_err(|source| S3Error::Listen { listen: config.listen, source })?;
-        Ok(Self { addr, task: tokio::spawn(serve(listener, service)) })
+            .map_err(|source| S3Error::Listen {
+                listen: config.listen,
+                source,
+            })?;
+        Ok(Self {
+            addr,
+            task: tokio::spawn(serve(listener, service)),
+        })
     }
 
     /// The address it listens on, with the port it was given.
@@ -124,8 +130,10 @@ pub fn make_bucket(dir: &Path, bucket: &str) -> Result<(), S3Error> {
     if !is_bucket_name(bucket) {
         return Err(S3Error::BucketName(bucket.to_owned()));
     }
-    std::fs::create_dir_all(dir.join(bucket))
-        .map_err(|source| S3Error::Folder { dir: dir.to_owned(), source })
+    std::fs::create_dir_all(dir.join(bucket)).map_err(|source| S3Error::Folder {
+        dir: dir.to_owned(),
+        source,
+    })
 }
 
 fn is_bucket_name(name: &str) -> bool {
@@ -138,8 +146,10 @@ fn is_bucket_name(name: &str) -> bool {
 }
 
 fn service(config: &S3Config) -> Result<S3Service, S3Error> {
-    std::fs::create_dir_all(&config.dir)
-        .map_err(|source| S3Error::Folder { dir: config.dir.clone(), source })?;
+    std::fs::create_dir_all(&config.dir).map_err(|source| S3Error::Folder {
+        dir: config.dir.clone(),
+        source,
+    })?;
     let files = FileSystem::new(&config.dir).map_err(|error| S3Error::Store {
         dir: config.dir.clone(),
         message: format!("{error:?}"),
@@ -192,7 +202,17 @@ mod tests {
         for good in ["warren", "w-1.x", "abc"] {
             assert!(is_bucket_name(good), "{good}");
         }
-        for bad in ["", "ab", "..", "a/b", "../up", "-ab", "Ab3", "a..b", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "ab",
+            "..",
+            "a/b",
+            "../up",
+            "-ab",
+            "Ab3",
+            "a..b",
+            &"x".repeat(64),
+        ] {
             assert!(!is_bucket_name(bad), "{bad}");
         }
     }

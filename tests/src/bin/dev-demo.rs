@@ -29,11 +29,22 @@ struct Args {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("{step}: no answer from the API")]
-    Unreachable { step: &'static str, source: reqwest::Error },
+    Unreachable {
+        step: &'static str,
+        source: reqwest::Error,
+    },
     #[error("{step}: the API answered {status}: {body}")]
-    Refused { step: &'static str, status: reqwest::StatusCode, body: String },
+    Refused {
+        step: &'static str,
+        status: reqwest::StatusCode,
+        body: String,
+    },
     #[error("{step}: the answer has no {field:?}: {body}")]
-    Unexpected { step: &'static str, field: &'static str, body: String },
+    Unexpected {
+        step: &'static str,
+        field: &'static str,
+        body: String,
+    },
     #[error("{step}: R reported: {message}")]
     R { step: &'static str, message: String },
 }
@@ -56,26 +67,45 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "showing it is what this program is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "showing it is what this program is for"
+)]
 async fn demonstrate(args: Args) -> Result<(), Error> {
-    let mut api = Api { client: Client::new(), url: args.url, token: String::new() };
+    let mut api = Api {
+        client: Client::new(),
+        url: args.url,
+        token: String::new(),
+    };
     let began = Instant::now();
 
     let login = json!({"username": args.user, "password": args.password});
-    let (login, took) = api.call("log in", Method::POST, "/login", Some(login)).await?;
+    let (login, took) = api
+        .call("log in", Method::POST, "/login", Some(login))
+        .await?;
     text("log in", &login, "access_token")?.clone_into(&mut api.token);
     step("POST /login", &format!("as {}", args.user), took);
 
-    let (opened, took) = api.call("open", Method::POST, "/sessions", Some(json!({}))).await?;
+    let (opened, took) = api
+        .call("open", Method::POST, "/sessions", Some(json!({})))
+        .await?;
     let session = text("open", &opened, "sessionId")?;
     let path = format!("/sessions/{session}");
     step("POST /sessions", session, took);
 
     let code = "fit <- lm(mpg ~ wt, mtcars); summary(fit)";
     let (console, took) =
-        api.execute("fit", &path, json!({"code": code})).await.map(|(answer, took)| {
-            (answer["consoleOutput"].as_str().unwrap_or_default().to_owned(), took)
-        })?;
+        api.execute("fit", &path, json!({"code": code}))
+            .await
+            .map(|(answer, took)| {
+                (
+                    answer["consoleOutput"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned(),
+                    took,
+                )
+            })?;
     step("POST …/execute", code, took);
     for line in console.lines() {
         println!("    {line}");
@@ -92,7 +122,11 @@ async fn demonstrate(args: Args) -> Result<(), Error> {
     let (answer, took) = api.execute("predict", &path, request).await?;
     step("POST …/execute", "predict for wt = [2.5, 3, 3.5]", took);
     for output in answer["outputParameters"].as_array().into_iter().flatten() {
-        println!("    {} = {}", output["name"].as_str().unwrap_or("?"), output["value"]);
+        println!(
+            "    {} = {}",
+            output["name"].as_str().unwrap_or("?"),
+            output["value"]
+        );
     }
 
     let (_, took) = api.call("close", Method::DELETE, &path, None).await?;
@@ -101,7 +135,10 @@ async fn demonstrate(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "showing it is what this program is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "showing it is what this program is for"
+)]
 fn step(request: &str, what: &str, took: Duration) {
     println!("{:>10}  {request}  {what}", milliseconds(took));
 }
@@ -111,7 +148,11 @@ fn milliseconds(time: Duration) -> String {
 }
 
 fn text<'a>(step: &'static str, body: &'a Value, field: &'static str) -> Result<&'a str, Error> {
-    body[field].as_str().ok_or_else(|| Error::Unexpected { step, field, body: body.to_string() })
+    body[field].as_str().ok_or_else(|| Error::Unexpected {
+        step,
+        field,
+        body: body.to_string(),
+    })
 }
 
 /// The API as this program needs it: JSON both ways, and the time each answer took.
@@ -163,7 +204,10 @@ impl Api {
         if answer["success"] == true {
             Ok((answer, took))
         } else {
-            let message = answer["errorMessage"].as_str().unwrap_or("nothing").to_owned();
+            let message = answer["errorMessage"]
+                .as_str()
+                .unwrap_or("nothing")
+                .to_owned();
             Err(Error::R { step, message })
         }
     }

@@ -40,7 +40,10 @@ enum Error {
     #[error(transparent)]
     Server(#[from] S3Error),
     #[error("cannot write the port to {}", path.display())]
-    PortFile { path: PathBuf, source: std::io::Error },
+    PortFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot listen for signals")]
     Signals(#[source] std::io::Error),
 }
@@ -63,7 +66,10 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one line that says where it listens")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the one line that says where it listens"
+)]
 async fn run(args: Args) -> Result<(), Error> {
     // Before listening, so that a signal right after the line is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
@@ -80,7 +86,11 @@ async fn run(args: Args) -> Result<(), Error> {
         write_whole(&path, &server.addr().port().to_string())
             .map_err(|source| Error::PortFile { path, source })?;
     }
-    println!("dev-s3 listens on {} and keeps its data in {}", server.endpoint(), args.dir.display());
+    println!(
+        "dev-s3 listens on {} and keeps its data in {}",
+        server.endpoint(),
+        args.dir.display()
+    );
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
