@@ -163,15 +163,15 @@ fn become_r_child(birth: &Birth<'_>) -> io::Result<()> {
     console::become_child(rustix::process::getpid().as_raw_pid());
     // SAFETY: a plain store: R's own cleaning up at exit is the parent's affair.
     unsafe { *v().R_isForkedChild = 1 };
-    let library = birth.dir.join("work").join(LIBRARY);
-    let Some(library) = library.to_str() else {
-        return Ok(());
-    };
+    let work = birth.dir.join("work");
     fs::DirBuilder::new()
         .mode(0o700)
         .recursive(true)
-        .create(library)?;
-    eval::text_of(birth.helpers.use_library, library)
+        .create(work.join(LIBRARY))?;
+    let work = work
+        .to_str()
+        .ok_or_else(|| io::Error::other("its directory's name is not UTF-8"))?;
+    eval::text_of(birth.helpers.settle, work)
         .map(|_| ())
         .map_err(|failure| io::Error::other(failure.message()))
 }

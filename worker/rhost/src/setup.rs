@@ -16,27 +16,9 @@ pub(crate) struct Helpers {
     pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
-    /// Sets the library of the session in front of the others.
-    pub(crate) use_library: Sexp,
+    /// Tells R the session's working directory: plots go there, and a library in it comes before the others.
+    pub(crate) settle: Sexp,
 }
-
-const PARSE_MESSAGE: &str = "function(text) tryCatch({
-  parse(text = text, keep.source = FALSE)
-  ''
-}, error = conditionMessage)";
-
-const PROMISE: &str = "function(code)
-  eval(call('delayedAssign', '.Last.value', code, globalenv(), baseenv()))";
-
-const END_OF_RUN: &str = "function() {
-  while (sink.number() > 0L) sink()
-  if (sink.number(type = 'message') != 2L) sink(type = 'message')
-}";
-
-const USE_LIBRARY: &str = "function(path) {
-  assign('.lib.loc', c(path, .libPaths()), envir = environment(.libPaths))
-  path
-}";
 
 /// Initialises R, loads the packages and runs the warm-up.
 pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<Helpers, String> {
@@ -47,12 +29,7 @@ pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<
     }
     eval::run_own(include_str!("prelude.R"))
         .map_err(|error| format!("R's warm-up failed: {error}"))?;
-    let helpers = Helpers {
-        parse_message: helper(PARSE_MESSAGE)?,
-        promise: helper(PROMISE)?,
-        end_of_run: helper(END_OF_RUN)?,
-        use_library: helper(USE_LIBRARY)?,
-    };
+    let helpers = helpers()?;
     // Once each, so that they are warm, too.
     eval::text_of(helpers.parse_message, "a b").map_err(eval::Failure::message)?;
     eval::call_own(helpers.end_of_run).map_err(eval::Failure::message)?;
@@ -84,8 +61,16 @@ fn initialise() {
     }
 }
 
-fn helper(source: &str) -> Result<Sexp, String> {
-    eval::run_own(&format!("compiler::cmpfun({source})"))
+fn helpers() -> Result<Helpers, String> {
+    let list = eval::run_own(include_str!("helpers.R"))?;
+    // SAFETY: helpers.R ends with a list of four functions, which `run_own` keeps from the collector.
+    let item = |at| unsafe { (f().VECTOR_ELT)(list, at) };
+    Ok(Helpers {
+        parse_message: item(0),
+        promise: item(1),
+        end_of_run: item(2),
+        settle: item(3),
+    })
 }
 
 fn load_package(name: &str) -> Result<(), String> {

@@ -56,7 +56,10 @@ impl Source {
             Self::Lines { code, given } => {
                 let rest = &code[*given..];
                 let line = rest.find('\n').map_or(rest.len(), |at| at + 1);
-                let length = rest.floor_char_boundary(line.min(buffer.len() - 1));
+                let mut length = line.min(buffer.len() - 1);
+                while !rest.is_char_boundary(length) {
+                    length -= 1;
+                }
                 *given += length;
                 fill(buffer, &rest[..length]);
                 length > 0

@@ -11,8 +11,8 @@ use crate::ffi::{self, Sexp, f, sexptype, v};
 ///
 /// Runs inside a protected call: R may jump. The plan must outlive that call.
 pub(crate) unsafe fn build(plan: &Plan) -> Sexp {
-    // SAFETY (all blocks of this file): the caller is protected against jumps; every fresh object is protected from the
-    // collector before the next allocation; nothing in these frames has a destructor.
+    // SAFETY: the caller is protected against jumps; every fresh object is protected from the
+    // collector before the next allocation; nothing in these frames has a destructor. So for all blocks of this file.
     unsafe {
         match plan {
             Plan::Null => *v().R_NilValue,

@@ -11,6 +11,9 @@ pub(crate) const NA_REAL: f64 = f64::from_bits(0x7FF0_0000_0000_07A2);
 /// R's `NA_integer_` and `NA`.
 pub(crate) const NA_INT: i32 = i32::MIN;
 
+/// A string or `NA`.
+type Text = Option<String>;
+
 /// An R value yet to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Plan {
@@ -18,7 +21,7 @@ pub(crate) enum Plan {
     Logical(Vec<i32>),
     Integer(Vec<i32>),
     Double(Vec<f64>),
-    Character(Vec<Option<String>>),
+    Character(Vec<Text>),
     List {
         items: Vec<Plan>,
         names: Option<Vec<String>>,
@@ -453,7 +456,7 @@ fn double_of(item: &Json) -> Option<f64> {
     }
 }
 
-fn character_of(item: &Json) -> Option<Option<String>> {
+fn character_of(item: &Json) -> Option<Text> {
     match item {
         Json::Null => Some(None),
         Json::String(text) => Some(Some(text.clone())),

@@ -17,9 +17,9 @@ pub(crate) fn logical(value: i32, out: &mut Vec<u8>) {
 /// An integer or `NA`.
 pub(crate) fn integer(value: i32, out: &mut Vec<u8>) {
     if value == NA_INT {
-        null(out)
+        null(out);
     } else {
-        json(&value, out)
+        json(&value, out);
     }
 }
 
@@ -65,9 +65,9 @@ pub(crate) fn double(value: f64, out: &mut Vec<u8>) {
 pub(crate) fn integer64(value: f64, out: &mut Vec<u8>) {
     let value = value.to_bits().cast_signed();
     if value == i64::MIN {
-        null(out)
+        null(out);
     } else {
-        json(&value, out)
+        json(&value, out);
     }
 }
 

@@ -54,8 +54,8 @@ impl Writer<'_> {
             return Err(Refusal::TooDeep);
         }
         self.within_limit()?;
-        // SAFETY (all blocks of this file): the caller is protected against jumps, `value` and all it holds are reachable
-        // from the protected root, and nothing alive in these frames has a destructor.
+        // SAFETY: the caller is protected against jumps, `value` and all it holds are reachable
+        // from the protected root, and nothing alive in these frames has a destructor. So for all blocks of this file.
         unsafe {
             match (f().TYPEOF)(value).cast_unsigned() {
                 sexptype::NIL => self.push(b"null"),
@@ -188,19 +188,19 @@ impl Writer<'_> {
             let form = if frame { Form::Boxed } else { self.nested };
             let length = (f().Rf_xlength)(value).cast_unsigned();
             let names = (f().Rf_getAttrib)(value, *v().R_NamesSymbol);
-            let named = frame || (f().TYPEOF)(names).cast_unsigned() == sexptype::STRING;
-            self.push(if named { b"{" } else { b"[" });
+            let as_object = frame || (f().TYPEOF)(names).cast_unsigned() == sexptype::STRING;
+            self.push(if as_object { b"{" } else { b"[" });
             for at in 0..length {
                 if at > 0 {
                     self.push(b",");
                 }
-                if named {
+                if as_object {
                     self.name(names, at);
                     self.push(b":");
                 }
                 self.value((f().VECTOR_ELT)(value, at.cast_signed()), form, depth + 1)?;
             }
-            self.push(if named { b"}" } else { b"]" });
+            self.push(if as_object { b"}" } else { b"]" });
         }
         Ok(())
     }
