@@ -15,7 +15,8 @@ FROM debian:bookworm-slim AS base
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --user-group --home-dir /var/lib/warren --create-home warren
+ && groupadd --system --gid 10001 warren \
+ && useradd --system --uid 10001 --gid warren --home-dir /var/lib/warren --create-home warren
 ENV LANG=C.UTF-8
 WORKDIR /var/lib/warren
 
