@@ -1,3 +1,16 @@
-//! The harness that the tests, the local stack and the bench share.
+//! Everything that the end-to-end tests and the bench need to start a whole Warren and to hurt it.
+//!
+//! [`House`] is a Warren of its own: a database, queue names, a folder and processes that belong to one test alone.
+//! The servers below it are started by `./dev test`, which also says where they are.
 
+pub mod client;
+pub mod house;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod raw_queues;
 pub mod s3;
+pub mod wait;
+
+pub use client::{Answer, Client};
+pub use house::{Builder, House, WorkerOptions};

@@ -1,0 +1,12 @@
+//! End-to-end stories, on real PostgreSQL, RabbitMQ, S3 and R. Run them with `./dev test`.
+
+mod api_faults;
+mod broker_faults;
+mod errors;
+mod execute;
+mod jobs;
+mod notices;
+mod postgres_faults;
+mod sessions;
+mod tokens;
+mod worker_faults;

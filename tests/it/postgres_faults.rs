@@ -1,0 +1,120 @@
+//! PostgreSQL that goes away at the worst moments.
+
+use std::time::Duration;
+
+use serde_json::json;
+use warren_tests::postgres::OwnServer;
+use warren_tests::proxy::Proxy;
+use warren_tests::{Builder, WorkerOptions};
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_no_503_for_work_that_runs() {
+    let mut house = Builder::new().apis(0).build().await;
+    let link = Proxy::to(house.database.server).await;
+    house.add_api_via(link.addr(), &[]).await;
+    let session = house.admin().await.open_session().await;
+    session.prints("count <- 0").await;
+    let call = {
+        link.mute();
+        let session = session.clone();
+        tokio::spawn(async move { session.execute("count <- count + 1; cat(count)").await })
+    };
+    warren_tests::wait::until("the job is stored though nobody was told", async || {
+        (house
+            .sql_value("SELECT count(*) FROM jobs WHERE kind = 'execute'")
+            .await
+            == "2")
+            .then_some(())
+    })
+    .await;
+    link.restore();
+    assert_eq!(call.await.unwrap().expect(200)["consoleOutput"], "1");
+    assert_eq!(session.prints("cat(count)").await, "1");
+    assert_eq!(
+        house
+            .sql_value("SELECT count(*) FROM jobs WHERE kind = 'execute'")
+            .await,
+        "3"
+    );
+}
+
+#[tokio::test]
+async fn postgres_away_for_twice_the_lease_loses_no_session() {
+    let mut house = Builder::new()
+        .apis(0)
+        .workers(0)
+        .lease(Duration::from_secs(2))
+        .build()
+        .await;
+    let link = Proxy::to(house.database.server).await;
+    house.add_api_via(link.addr(), &[]).await;
+    house
+        .add_worker(WorkerOptions {
+            database_via: Some(link.addr()),
+            ..WorkerOptions::default()
+        })
+        .await;
+    let client = house.admin().await;
+    let (idle, busy) = (client.open_session().await, client.open_session().await);
+    idle.prints("kept <- 1").await;
+    let job = busy
+        .submit("file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat('ran on')")
+        .await;
+    let dir = house.working_dir_with("here").await;
+    let lease_end = "SELECT lease_expires_at + interval '2 seconds' < now() FROM workers";
+    link.cut();
+    let refused = idle.execute("1").await;
+    assert!(!refused.header("Retry-After").is_empty());
+    refused.error(503);
+    std::fs::write(dir.join("go"), "").unwrap();
+    warren_tests::wait::until("Postgres was away for twice the lease", async || {
+        (house.sql_value(lease_end).await == "t").then_some(())
+    })
+    .await;
+    link.restore();
+    client.ready().await;
+    assert_eq!(
+        client.job_end(&job).await["result"]["consoleOutput"],
+        "ran on"
+    );
+    assert_eq!(idle.prints("cat(kept)").await, "1");
+    assert_eq!(
+        house
+            .sql_value("SELECT count(*) FROM sessions WHERE state = 'open'")
+            .await,
+        "2"
+    );
+    assert_eq!(house.sql_value("SELECT state FROM workers").await, "alive");
+}
+
+/// Claims of open sessions commit without waiting for the disk. A crash of Postgres may take them back; nothing may run
+/// twice for that, and the completion must be taken all the same.
+#[tokio::test]
+async fn postgres_crashing_between_claim_and_completion_runs_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(
+        dir.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let server = OwnServer::start(dir.path()).await;
+    let house = Builder::new().on(server.address.clone()).build().await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session.prints("count <- 0").await;
+    // The claim's own commit record must not reach the disk before the crash: nothing flushes but what must.
+    let job = session.submit("count <- count + 1; file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat(count)").await;
+    let working_dir = house.working_dir_with("here").await;
+    server.crash().await;
+    std::fs::write(working_dir.join("go"), "").unwrap();
+    server.start_again().await;
+    client.ready().await;
+    let ended = client.job_end(&job).await;
+    assert_eq!(
+        (&ended["state"], &ended["attempt"]),
+        (&json!("succeeded"), &json!(1)),
+        "{ended}"
+    );
+    assert_eq!(ended["result"]["consoleOutput"], "1");
+    assert_eq!(session.prints("cat(count)").await, "1");
+}

@@ -1,0 +1,284 @@
+//! A caller: one user's view of the API, over real HTTP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::wait;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Body; null when there was none or it was no JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body, if the status is the expected one.
+    ///
+    /// # Panics
+    ///
+    /// When it is another.
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body
+    }
+
+    /// The message of an Error body with this status.
+    ///
+    /// # Panics
+    ///
+    /// When the status is another, or the body lacks a member of Error.
+    pub fn error(self, status: u16) -> String {
+        let body = self.expect(status);
+        assert_eq!(body["code"], status, "{body}");
+        for member in ["message", "fields", "link", "exceptionType"] {
+            assert!(body[member].is_string(), "{member} is missing in {body}");
+        }
+        body["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A header's text; empty when it is absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// One user at one node.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A caller without a token.
+    ///
+    /// # Panics
+    ///
+    /// When no HTTP client can be built.
+    pub fn anonymous(node: SocketAddr) -> Self {
+        let http = reqwest::Client::builder()
+            .timeout(wait::LIMIT * 2)
+            .build()
+            .expect("a client can be built");
+        Self {
+            http,
+            base: format!("http://{node}"),
+            token: None,
+        }
+    }
+
+    /// The same caller with another token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller at another node.
+    #[must_use]
+    pub fn at(&self, node: SocketAddr) -> Self {
+        Self {
+            base: format!("http://{node}"),
+            ..self.clone()
+        }
+    }
+
+    /// The token this caller sends.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
+    /// Signs in.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    pub async fn login(&self, user: &str, password: &str) -> Self {
+        let body = json!({"username": user, "password": password});
+        let tokens = self.post("/login", &body).await.expect(200);
+        self.with_token(tokens["access_token"].as_str().expect("a token"))
+    }
+
+    /// A request to be filled in further.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Panics
+    ///
+    /// When no answer comes.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        self.try_send(request).await.expect("the API answers")
+    }
+
+    /// Sends a request; an error when no answer comes.
+    pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// POST with a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// DELETE.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Opens a session.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub async fn open_session(&self) -> Session {
+        let body = self.post("/sessions", &json!({})).await.expect(201);
+        Session {
+            client: self.clone(),
+            id: body["sessionId"].as_str().expect("a session id").to_owned(),
+        }
+    }
+
+    /// Waits until a job is final.
+    ///
+    /// # Panics
+    ///
+    /// When it is not after [`wait::LIMIT`].
+    pub async fn job_end(&self, job: &str) -> Value {
+        wait::until(&format!("job {job} is final"), async || {
+            let job = self.get(&format!("/jobs/{job}?wait=10")).await.expect(200);
+            (!job["finishedAt"].is_null()).then_some(job)
+        })
+        .await
+    }
+
+    /// Waits until a job is in a state.
+    pub async fn job_is(&self, job: &str, state: &str) {
+        wait::until(&format!("job {job} is {state}"), async || {
+            let job = self.get(&format!("/jobs/{job}")).await.expect(200);
+            (job["state"] == state).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the node is ready.
+    pub async fn ready(&self) {
+        wait::until("the API is ready", async || {
+            let answer = self
+                .try_send(self.request(Method::GET, "/health/ready"))
+                .await;
+            answer
+                .is_ok_and(|answer| answer.status == StatusCode::OK)
+                .then_some(())
+        })
+        .await;
+    }
+}
+
+/// A session of one caller.
+#[derive(Clone)]
+pub struct Session {
+    /// Whose.
+    pub client: Client,
+    /// Its id.
+    pub id: String,
+}
+
+impl Session {
+    /// A path below the session.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/sessions/{}{rest}", self.id)
+    }
+
+    /// Executes and waits.
+    pub async fn execute(&self, code: &str) -> Answer {
+        self.client
+            .post(&self.path("/execute"), &json!({"code": code}))
+            .await
+    }
+
+    /// Executes code that must succeed, and returns what it printed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub async fn prints(&self, code: &str) -> String {
+        let body = self.execute(code).await.expect(200);
+        assert_eq!(body["success"], true, "{body}");
+        body["consoleOutput"]
+            .as_str()
+            .expect("console text")
+            .to_owned()
+    }
+
+    /// Executes without waiting, and returns the job's id.
+    ///
+    /// # Panics
+    ///
+    /// When it is not accepted.
+    pub async fn submit(&self, code: &str) -> String {
+        let request = self.client.request(Method::POST, &self.path("/execute"));
+        let request = request
+            .header("Prefer", "respond-async")
+            .json(&json!({"code": code}));
+        let answer = self.client.send(request).await;
+        let location = answer.header("Location").to_owned();
+        let body = answer.expect(202);
+        let job = body["jobId"].as_str().expect("a job id").to_owned();
+        assert_eq!(location, format!("/jobs/{job}"));
+        job
+    }
+
+    /// Closes it.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    pub async fn close(&self) {
+        self.client.delete(&self.path("")).await.expect(200);
+    }
+
+    /// Waits until it is gone, and returns the reason.
+    pub async fn gone(&self) -> String {
+        wait::until("the session is gone", async || {
+            let answer = self.client.get(&self.path("/history")).await;
+            (answer.status == StatusCode::GONE).then(|| answer.error(410))
+        })
+        .await
+    }
+}
+
+/// A generous limit for one answer.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);

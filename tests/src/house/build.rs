@@ -1,0 +1,246 @@
+//! Building a house, and adding to it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Api, House, PASSWORD, Worker};
+use crate::client::Client;
+use crate::postgres::{self, Address, free_port, setting};
+use crate::process::{Process, program};
+use crate::s3::{S3Config, S3Server};
+use crate::wait;
+
+/// What a house is to have.
+pub struct Builder {
+    apis: usize,
+    workers: usize,
+    lease_seconds: f64,
+    server: Option<Address>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How one worker differs.
+#[derive(Debug, Default, Clone)]
+pub struct WorkerOptions {
+    /// By way of this link to PostgreSQL.
+    pub database_via: Option<SocketAddr>,
+    /// By way of this link to RabbitMQ.
+    pub amqp_via: Option<SocketAddr>,
+    /// More settings.
+    pub env: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// One API node and one worker, with leases short enough for a test to see their end.
+    pub fn new() -> Self {
+        Self {
+            apis: 1,
+            workers: 1,
+            lease_seconds: 3.0,
+            server: None,
+        }
+    }
+
+    /// This many API nodes.
+    #[must_use]
+    pub fn apis(self, apis: usize) -> Self {
+        Self { apis, ..self }
+    }
+
+    /// This many workers.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Leases of this length; heartbeats come four times as often.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self {
+            lease_seconds: lease.as_secs_f64(),
+            ..self
+        }
+    }
+
+    /// On another PostgreSQL server than the shared one.
+    #[must_use]
+    pub fn on(self, server: Address) -> Self {
+        Self {
+            server: Some(server),
+            ..self
+        }
+    }
+
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When something does not start.
+    pub async fn build(self) -> House {
+        let dir = TempDir::with_prefix("warren-test-").expect("a folder can be made");
+        let own_database = self.server.is_none();
+        let server = self.server.unwrap_or_else(Address::shared);
+        let database = postgres::create_database(&server).await;
+        let s3 = S3Server::start(S3Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            dir: dir.path().join("s3"),
+            access_key: "warren".to_owned(),
+            secret_key: "secret".to_owned(),
+            buckets: vec!["warren".to_owned()],
+        })
+        .await
+        .expect("the S3 server starts");
+        let prefix = format!("{}.", database.name);
+        let mut house = House {
+            apis: Vec::new(),
+            workers: Vec::new(),
+            database,
+            server,
+            own_database,
+            amqp: setting("WARREN_TEST_AMQP_URL"),
+            prefix,
+            s3_url: format!("http://{}", s3.addr()),
+            s3: Some(s3),
+            lease_seconds: self.lease_seconds.to_string(),
+            dir,
+            started: 0,
+        };
+        for _ in 0..self.apis {
+            house.add_api().await;
+        }
+        for _ in 0..self.workers {
+            house.add_worker(WorkerOptions::default()).await;
+        }
+        house
+    }
+}
+
+impl House {
+    /// Settings that every program of this house shares, with PostgreSQL at `server`.
+    pub(super) fn shared_env(&self, server: SocketAddr) -> Vec<(String, String)> {
+        let pairs = [
+            ("WARREN_DATABASE_URL", self.database.url_via(server)),
+            ("WARREN_AMQP_URL", self.amqp.clone()),
+            ("WARREN_QUEUE_PREFIX", self.prefix.clone()),
+            ("WARREN_S3_ENDPOINT", self.s3_url.clone()),
+            ("WARREN_S3_REGION", crate::s3::REGION.to_owned()),
+            ("WARREN_S3_BUCKET", "warren".to_owned()),
+            ("WARREN_S3_ACCESS_KEY", "warren".to_owned()),
+            ("WARREN_S3_SECRET_KEY", "secret".to_owned()),
+            ("WARREN_LEASE_SECONDS", self.lease_seconds.clone()),
+            ("WARREN_LOG", "info".to_owned()),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    /// Starts another API node and waits until it is ready; returns its place in [`House::apis`].
+    pub async fn add_api(&mut self) -> usize {
+        self.add_api_via(self.database.server, &[]).await
+    }
+
+    /// The same with PostgreSQL at `database`, and more settings.
+    pub async fn add_api_via(&mut self, database: SocketAddr, env: &[(&str, &str)]) -> usize {
+        // Somebody else may take the port between the look and the start: then another one is tried.
+        let api = loop {
+            let addr = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+            let mut settings = self.shared_env(database);
+            settings.push(("WARREN_LISTEN".to_owned(), addr.to_string()));
+            settings.push(("WARREN_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()));
+            settings.extend(
+                env.iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            );
+            let log = self.log("api");
+            let mut process = Process::start(
+                "warren-api",
+                &program("warren-api"),
+                &["serve"],
+                &settings,
+                &log,
+            );
+            let client = Client::anonymous(addr);
+            let ready = tokio::time::timeout(wait::LIMIT, client.ready());
+            tokio::select! {
+                done = ready => {
+                    assert!(done.is_ok(), "the API does not get ready:\n{}", process.log_text());
+                    break Api { addr, process };
+                }
+                _ = process.ended() => {
+                    let log = process.log_text();
+                    assert!(log.contains("in use"), "the API ended:\n{log}");
+                }
+            }
+        };
+        self.apis.push(api);
+        self.apis.len() - 1
+    }
+
+    /// Starts another worker and waits until it is ready; returns its place in [`House::workers`].
+    pub async fn add_worker(&mut self, options: WorkerOptions) -> usize {
+        let place = self.workers.len();
+        let work_dir = self.dir().join(format!("worker-{place}"));
+        let mut settings = self.shared_env(options.database_via.unwrap_or(self.database.server));
+        if let Some(link) = options.amqp_via {
+            settings.push(("WARREN_AMQP_URL".to_owned(), self.amqp_via(link)));
+        }
+        let heartbeat = self.lease_seconds.parse::<f64>().unwrap_or(3.0) / 4.0;
+        settings.extend([
+            ("WARREN_HEARTBEAT_SECONDS".to_owned(), heartbeat.to_string()),
+            (
+                "WARREN_WORK_DIR".to_owned(),
+                work_dir.to_string_lossy().into_owned(),
+            ),
+            ("WARREN_PARENTS".to_owned(), "1".to_owned()),
+            ("WARREN_INTERRUPT_GRACE".to_owned(), "2".to_owned()),
+        ]);
+        settings.extend(options.env);
+        let log = self.log("worker");
+        let mut process = Process::start(
+            "warren-worker",
+            &program("warren-worker"),
+            &["serve"],
+            &settings,
+            &log,
+        );
+        wait::until("the worker is ready", async || {
+            assert!(
+                process.is_running(),
+                "the worker ended:\n{}",
+                process.log_text()
+            );
+            process.log_text().contains("Ready, with R").then_some(())
+        })
+        .await;
+        self.workers.push(Worker { process, work_dir });
+        place
+    }
+
+    /// Where RabbitMQ is.
+    ///
+    /// # Panics
+    ///
+    /// When its address cannot be read.
+    pub fn amqp_server(&self) -> SocketAddr {
+        let address = self
+            .amqp
+            .rsplit('@')
+            .next()
+            .and_then(|rest| rest.split('/').next());
+        address
+            .and_then(|address| address.parse().ok())
+            .expect("host and port of RabbitMQ")
+    }
+
+    /// The address of RabbitMQ by way of a link.
+    pub fn amqp_via(&self, link: SocketAddr) -> String {
+        self.amqp
+            .replacen(&self.amqp_server().to_string(), &link.to_string(), 1)
+    }
+}

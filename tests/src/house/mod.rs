@@ -1,0 +1,239 @@
+//! A whole Warren of one test's own.
+
+mod build;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use warren_common::config::{DatabaseConfig, QueueConfig, Secret};
+use warren_common::id::ApiId;
+use warren_common::queue::{Broker, Role, Topology};
+use warren_common::store::{Commit, Db};
+
+pub use build::{Builder, WorkerOptions};
+
+use crate::client::Client;
+use crate::postgres::{self, Address};
+use crate::process::Process;
+use crate::s3::S3Server;
+use crate::wait;
+
+/// The password of every user that a house makes.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A Warren: a database, queue names, a bucket and processes of one test's own.
+pub struct House {
+    /// The API nodes, in the order they were started.
+    pub apis: Vec<Api>,
+    /// The workers, in the order they were started.
+    pub workers: Vec<Worker>,
+    /// The database.
+    pub database: Address,
+    server: Address,
+    own_database: bool,
+    amqp: String,
+    prefix: String,
+    s3: Option<S3Server>,
+    s3_url: String,
+    lease_seconds: String,
+    dir: TempDir,
+    started: usize,
+}
+
+/// A running API node.
+pub struct Api {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The program.
+    pub process: Process,
+}
+
+/// A running worker.
+pub struct Worker {
+    /// The program.
+    pub process: Process,
+    /// Its sessions' directories are below.
+    pub work_dir: PathBuf,
+}
+
+impl House {
+    /// One API node and one worker.
+    pub async fn build() -> Self {
+        Builder::new().build().await
+    }
+
+    /// The folder of this test.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The user `admin`, signed in at the first node.
+    pub async fn admin(&self) -> Client {
+        self.admin_at(0).await
+    }
+
+    /// The user `admin`, signed in at a node.
+    pub async fn admin_at(&self, api: usize) -> Client {
+        Client::anonymous(self.apis[api].addr)
+            .login("admin", PASSWORD)
+            .await
+    }
+
+    /// A new user, signed in at the first node.
+    ///
+    /// # Panics
+    ///
+    /// When the user cannot be made.
+    pub async fn user(&self, name: &str) -> Client {
+        let mut command = tokio::process::Command::new(crate::process::program("warren-api"));
+        command
+            .args(["users", "add", name])
+            .envs(self.shared_env(self.database.server));
+        command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null());
+        let mut child = command.spawn().expect("warren-api runs");
+        let mut stdin = child.stdin.take().expect("its input is ours");
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, format!("{PASSWORD}\n").as_bytes())
+            .await
+            .expect("it reads the password");
+        drop(stdin);
+        assert!(
+            child.wait().await.expect("it ends").success(),
+            "the user {name} cannot be made"
+        );
+        Client::anonymous(self.apis[0].addr)
+            .login(name, PASSWORD)
+            .await
+    }
+
+    /// Asks the test's own question of the database.
+    ///
+    /// # Panics
+    ///
+    /// When the database does not answer.
+    pub async fn sql(&self, statement: &str) -> Vec<tokio_postgres::SimpleQueryMessage> {
+        self.database
+            .connect()
+            .await
+            .simple_query(statement)
+            .await
+            .expect("the statement runs")
+    }
+
+    /// One value out of the database, as text.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn sql_value(&self, statement: &str) -> String {
+        let messages = self.sql(statement).await;
+        let value = messages.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        value.unwrap_or_else(|| panic!("no value: {statement}"))
+    }
+
+    /// The database as the programs see it.
+    ///
+    /// # Panics
+    ///
+    /// When the address cannot be used.
+    pub fn db(&self) -> Db {
+        let config = DatabaseConfig {
+            url: Secret::new(self.database.url()),
+            pool: 4,
+        };
+        Db::new(&config, Commit::Durable, "test").expect("the address is a good one")
+    }
+
+    /// The broker as a node of its own sees it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer.
+    pub async fn broker(&self) -> Broker {
+        let config = QueueConfig {
+            url: Secret::new(self.amqp.clone()),
+            prefix: self.prefix.clone(),
+        };
+        let topology = Topology {
+            prefix: self.prefix.clone(),
+            role: Role::Api(ApiId::new()),
+        };
+        let broker = Broker::start(
+            &config,
+            topology,
+            "test",
+            tokio_util::sync::CancellationToken::new(),
+        )
+        .expect("the address is a good one");
+        tokio::time::timeout(wait::LIMIT, broker.connected())
+            .await
+            .expect("RabbitMQ answers");
+        broker
+    }
+
+    /// Where RabbitMQ is, and what stands in front of this house's queue names.
+    pub fn queues(&self) -> (&str, &str) {
+        (&self.amqp, &self.prefix)
+    }
+
+    /// The working directory of the only session whose R process has one with this file in it.
+    ///
+    /// # Panics
+    ///
+    /// When none appears.
+    pub async fn working_dir_with(&self, file: &str) -> PathBuf {
+        wait::until(&format!("a session has made {file}"), async || {
+            let dirs = self
+                .workers
+                .iter()
+                .flat_map(|worker| working_dirs(&worker.work_dir));
+            dirs.into_iter().find(|dir| dir.join(file).exists())
+        })
+        .await
+    }
+
+    fn log(&mut self, name: &str) -> PathBuf {
+        self.started += 1;
+        self.dir.path().join(format!("{}-{name}.log", self.started))
+    }
+}
+
+/// The working directories of every session below a worker's directory.
+fn working_dirs(work_dir: &Path) -> Vec<PathBuf> {
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(dir)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default()
+    };
+    below(work_dir)
+        .iter()
+        .flat_map(|worker| below(worker))
+        .map(|child| child.join("work"))
+        .collect()
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.workers.clear();
+        self.apis.clear();
+        drop(self.s3.take());
+        if self.own_database && !std::thread::panicking() {
+            let (server, database) = (self.server.clone(), self.database.clone());
+            // Drop cannot wait in this runtime; a thread with its own can.
+            let removed = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                if let Ok(runtime) = runtime {
+                    runtime.block_on(postgres::drop_database(&server, &database));
+                }
+            });
+            let _ = removed.join();
+        }
+    }
+}
