@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The HTTP tier of Warren: it turns requests into jobs, and answers when they end.
+//!
+//! In reading order: [`router`] lists every route; a handler under `routes` takes its parts out of the request
+//! ([`extract`], [`auth`]), stores a job ([`submit`]), waits for it ([`watch`]) and answers or fails ([`error`]).
+//! [`sweeper`] mends what others left behind. [`cli`] is the program around [`run`].
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod extract;
+pub mod middleware;
+pub mod ready;
+pub mod router;
+pub mod routes;
+mod start;
+pub mod submit;
+pub mod sweeper;
+pub mod watch;
+
+pub use start::{StartError, run};

@@ -1,0 +1,99 @@
+//! Passwords: Argon2id with the parameters that OWASP recommends (19 MiB, two passes, one lane).
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use crate::error::ApiError;
+
+/// Checked when there is no such user, so that the answer takes as long as for a wrong password. It fits no password.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$d2FycmVuLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// How long a sign-in waits for its turn to compute.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+
+/// A password could not be hashed.
+#[derive(Debug, thiserror::Error)]
+#[error("the password could not be hashed")]
+pub struct HashError(#[source] argon2::password_hash::Error);
+
+/// Checks passwords, as many at once as there are cores.
+pub struct Passwords {
+    turns: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// Nothing is being checked.
+    pub fn new() -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        Self {
+            turns: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// True when the password fits the hash; without a hash never, after the same time.
+    pub async fn fits(&self, password: String, hash: Option<String>) -> Result<bool, ApiError> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = tokio::time::timeout(TURN_WAIT, turn)
+            .await
+            .map_err(|_elapsed| ApiError::unavailable("too many are signing in at once"))?;
+        let check = move || {
+            // Held until the work is done, also when the caller has gone away.
+            let _turn = turn;
+            let fits = verify(&password, hash.as_deref().unwrap_or(NOBODY));
+            fits && hash.is_some()
+        };
+        tokio::task::spawn_blocking(check)
+            .await
+            .map_err(ApiError::internal)
+    }
+}
+
+/// Hashes a password, which takes a while and 19 MiB.
+pub fn hash(password: &str) -> Result<String, HashError> {
+    let hash: PasswordHash = hasher()
+        .hash_password(password.as_bytes())
+        .map_err(HashError)?;
+    Ok(hash.to_string())
+}
+
+fn verify(password: &str, hash: &str) -> bool {
+    match PasswordHash::new(hash) {
+        Ok(hash) => hasher().verify_password(password.as_bytes(), &hash).is_ok(),
+        Err(_unreadable) => {
+            tracing::error!("A stored password hash cannot be read");
+            false
+        }
+    }
+}
+
+fn hasher() -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_its_hash_only() {
+        let hash = hash("correct horse").unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert!(verify("correct horse", &hash));
+        assert!(!verify("battery staple", &hash));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_checked_like_everybody() {
+        assert!(PasswordHash::new(NOBODY).is_ok());
+        let fits = Passwords::new().fits("anything".to_owned(), None).await;
+        assert!(!fits.unwrap());
+    }
+}

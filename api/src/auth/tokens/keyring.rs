@@ -1,0 +1,241 @@
+//! The keys: one signs, all verify.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use jsonwebtoken::errors::Error as JwtError;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use uuid::Uuid;
+use warren_common::store::keys::SigningKey;
+
+use super::KeyError;
+use super::claims::{Claims, WARREN};
+
+/// The one algorithm, whatever a token says of itself.
+const ALGORITHM: Algorithm = Algorithm::ES256;
+/// How far clocks of nodes may differ, in seconds.
+const LEEWAY: u64 = 5;
+
+struct Key {
+    kid: String,
+    signs: EncodingKey,
+    verifies: DecodingKey,
+}
+
+/// The keys that this node knows.
+pub(super) struct Keyring {
+    keys: RwLock<Arc<Vec<Key>>>,
+    validation: Validation,
+    /// When they were read last; held while they are read.
+    pub(super) reading: Mutex<Instant>,
+}
+
+impl Keyring {
+    /// Keys as they are stored, the one that signs first.
+    pub(super) fn new(stored: &[SigningKey]) -> Result<Self, KeyError> {
+        let mut validation = Validation::new(ALGORITHM);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[WARREN]);
+        validation.set_audience(&[WARREN]);
+        validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
+        Ok(Self {
+            keys: RwLock::new(read(stored)?),
+            validation,
+            reading: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Takes the place of all keys.
+    pub(super) fn replace(&self, stored: &[SigningKey]) -> Result<(), KeyError> {
+        let keys = read(stored)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    /// True when there is a key of that id.
+    pub(super) fn knows(&self, kid: &str) -> bool {
+        self.keys().iter().any(|key| key.kid == kid)
+    }
+
+    /// A token that says `claims`.
+    pub(super) fn sign(&self, claims: &Claims) -> Result<String, JwtError> {
+        let keys = self.keys();
+        let key = keys
+            .first()
+            .ok_or(jsonwebtoken::errors::ErrorKind::InvalidEcdsaKey)?;
+        let mut header = Header::new(ALGORITHM);
+        header.kid = Some(key.kid.clone());
+        encode(&header, claims, &key.signs)
+    }
+
+    /// What a token says, if it is one of ours and valid now.
+    pub(super) fn verify(&self, token: &str, kid: &str) -> Option<Claims> {
+        let keys = self.keys();
+        let key = keys.iter().find(|key| key.kid == kid)?;
+        let data = decode::<Claims>(token, &key.verifies, &self.validation).ok()?;
+        Some(data.claims)
+    }
+
+    fn keys(&self) -> Arc<Vec<Key>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&keys)
+    }
+}
+
+/// The key id that a token names, if its header is one that we write.
+pub(super) fn key_id(token: &str) -> Option<String> {
+    let header = jsonwebtoken::decode_header(token).ok()?;
+    (header.alg == ALGORITHM).then_some(header.kid).flatten()
+}
+
+/// Makes a key on the curve P-256.
+pub(super) fn generate() -> Result<SigningKey, KeyError> {
+    let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+        .map_err(|_unspecified| KeyError::Generate)?;
+    let private_der = pair.as_ref().to_vec();
+    let public = Jwk::from_encoding_key(&EncodingKey::from_ec_der(&private_der), ALGORITHM)
+        .map_err(|_error| KeyError::Generate)?;
+    let AlgorithmParameters::EllipticCurve(point) = public.algorithm else {
+        return Err(KeyError::Generate);
+    };
+    Ok(SigningKey {
+        kid: Uuid::new_v4().to_string(),
+        private_der,
+        public_x: point.x,
+        public_y: point.y,
+    })
+}
+
+fn read(stored: &[SigningKey]) -> Result<Arc<Vec<Key>>, KeyError> {
+    let read = stored.iter().map(|key| {
+        let verifies =
+            DecodingKey::from_ec_components(&key.public_x, &key.public_y).map_err(|source| {
+                KeyError::Unusable {
+                    kid: key.kid.clone(),
+                    source,
+                }
+            })?;
+        Ok(Key {
+            kid: key.kid.clone(),
+            signs: EncodingKey::from_ec_der(&key.private_der),
+            verifies,
+        })
+    });
+    Ok(Arc::new(read.collect::<Result<_, KeyError>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Caller;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use chrono::Utc;
+    use warren_common::id::{FamilyId, PrincipalId};
+
+    fn claims() -> Claims {
+        let caller = Caller {
+            id: PrincipalId::new(),
+            name: "ana".to_owned(),
+        };
+        let now = Utc::now().timestamp();
+        Claims::new(&caller, FamilyId::new(), now, now + 60)
+    }
+
+    fn accepted(ring: &Keyring, token: &str) -> bool {
+        key_id(token).is_some_and(|kid| ring.verify(token, &kid).is_some())
+    }
+
+    #[test]
+    fn a_token_of_ours_is_accepted() {
+        let ring = Keyring::new(&[generate().unwrap()]).unwrap();
+        let claims = claims();
+        let token = ring.sign(&claims).unwrap();
+        let read = ring.verify(&token, &key_id(&token).unwrap()).unwrap();
+        assert_eq!((read.sub, read.sid), (claims.sub, claims.sid));
+    }
+
+    #[test]
+    fn a_retired_key_still_verifies() {
+        let (old, new) = (generate().unwrap(), generate().unwrap());
+        let token = Keyring::new(std::slice::from_ref(&old))
+            .unwrap()
+            .sign(&claims())
+            .unwrap();
+        assert!(accepted(&Keyring::new(&[new, old]).unwrap(), &token));
+    }
+
+    #[test]
+    fn expired_early_foreign_and_strange_tokens_are_refused() {
+        let ring = Keyring::new(&[generate().unwrap()]).unwrap();
+        let now = Utc::now().timestamp();
+        let changes: [(&str, fn(&mut Claims, i64)); 4] = [
+            ("expired", |claims, now| claims.exp = now - 10),
+            ("early", |claims, now| claims.nbf = now + 60),
+            ("audience", |claims, _now| claims.aud = "shop".to_owned()),
+            ("issuer", |claims, _now| claims.iss = "shop".to_owned()),
+        ];
+        for (what, change) in changes {
+            let mut claims = claims();
+            change(&mut claims, now);
+            assert!(!accepted(&ring, &ring.sign(&claims).unwrap()), "{what}");
+        }
+        assert!(!accepted(&ring, ""));
+        assert!(!accepted(&ring, "a.b.c"));
+    }
+
+    #[test]
+    fn a_key_of_somebody_else_is_refused_also_under_our_key_id() {
+        let ours = generate().unwrap();
+        let ring = Keyring::new(std::slice::from_ref(&ours)).unwrap();
+        let foreign = Keyring::new(&[generate().unwrap()]).unwrap();
+        assert!(!accepted(&ring, &foreign.sign(&claims()).unwrap()));
+        let forged = Keyring::new(&[SigningKey {
+            kid: ours.kid,
+            ..generate().unwrap()
+        }]);
+        assert!(!accepted(&ring, &forged.unwrap().sign(&claims()).unwrap()));
+    }
+
+    #[test]
+    fn a_tampered_token_is_refused() {
+        let ring = Keyring::new(&[generate().unwrap()]).unwrap();
+        let mut claims = claims();
+        let token = ring.sign(&claims).unwrap();
+        claims.name = "root".to_owned();
+        let other = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).unwrap());
+        let parts: Vec<&str> = token.split('.').collect();
+        assert!(!accepted(
+            &ring,
+            &format!("{}.{other}.{}", parts[0], parts[2])
+        ));
+        assert!(accepted(&ring, &token));
+    }
+
+    #[test]
+    fn the_algorithm_is_not_for_the_token_to_choose() {
+        let ring = Keyring::new(&[generate().unwrap()]).unwrap();
+        let kid = ring.keys().first().unwrap().kid.clone();
+        let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims()).unwrap());
+        for alg in ["none", "None", "NONE", ""] {
+            let header = serde_json::json!({"alg": alg, "typ": "JWT", "kid": kid}).to_string();
+            let header = URL_SAFE_NO_PAD.encode(header);
+            for signature in ["", "AAAA"] {
+                assert!(
+                    !accepted(&ring, &format!("{header}.{body}.{signature}")),
+                    "{alg}"
+                );
+            }
+        }
+        // The public key as the secret of an HMAC.
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(kid);
+        let token = encode(&header, &claims(), &EncodingKey::from_secret(b"x")).unwrap();
+        assert!(!accepted(&ring, &token));
+    }
+}

@@ -1,0 +1,197 @@
+//! The program: serve, migrate, add users, probe.
+
+mod probe;
+mod users;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio::net::TcpListener;
+use warren_common::config::{DatabaseConfig, TelemetryConfig};
+use warren_common::stop::Stop;
+use warren_common::telemetry;
+
+use crate::config::{AdminConfig, ApiConfig, ListenConfig};
+use crate::start::{StartError, prepare_database, run};
+
+/// The HTTP tier of Warren
+#[derive(Debug, Parser)]
+#[command(name = "warren-api", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Answer requests (also without any command)
+    Serve(Box<ApiConfig>),
+    /// Bring the schema up to date and leave
+    Migrate(MigrateConfig),
+    /// Manage local users
+    #[command(subcommand)]
+    Users(UsersTask),
+    /// Succeed when the API on this machine is ready
+    Probe(ListenConfig),
+}
+
+#[derive(Debug, Args)]
+struct MigrateConfig {
+    #[command(flatten)]
+    database: DatabaseConfig,
+    #[command(flatten)]
+    admin: AdminConfig,
+    #[command(flatten)]
+    telemetry: TelemetryConfig,
+}
+
+#[derive(Debug, Subcommand)]
+enum UsersTask {
+    /// Add a user; the password is asked for, or read from the first line of the input
+    Add(AddUser),
+}
+
+/// A user to be added.
+#[derive(Debug, Args)]
+struct AddUser {
+    /// Name that the user signs in with
+    name: String,
+    #[command(flatten)]
+    database: DatabaseConfig,
+    #[command(flatten)]
+    telemetry: TelemetryConfig,
+}
+
+/// What went wrong, for the person who typed it.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Setting(#[from] crate::config::BadSetting),
+    #[error(transparent)]
+    Filter(#[from] telemetry::BadFilter),
+    #[error("signals cannot be caught")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Users(#[from] users::UsersError),
+    #[error(transparent)]
+    Probe(#[from] probe::NotReady),
+}
+
+/// Does what the arguments of this process ask for.
+pub async fn main() -> ExitCode {
+    let arguments = with_default_task(std::env::args_os().collect());
+    let matches = command().get_matches_from(arguments);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match perform(cli.task).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let message = telemetry::chain(&error);
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "warren-api: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(task: Task) -> Result<(), CliError> {
+    match task {
+        Task::Serve(config) => serve(*config).await,
+        Task::Migrate(config) => {
+            telemetry::start(&config.telemetry)?;
+            config.admin.validate()?;
+            prepare_database(&config.database, &config.admin).await?;
+            Ok(())
+        }
+        Task::Users(UsersTask::Add(user)) => {
+            telemetry::start(&user.telemetry)?;
+            Ok(users::add(&user.name, &user.database).await?)
+        }
+        Task::Probe(listen) => Ok(probe::run(listen.address)?),
+    }
+}
+
+async fn serve(config: ApiConfig) -> Result<(), CliError> {
+    telemetry::start(&config.telemetry)?;
+    config.validate()?;
+    let place = config.listen.address;
+    let listener = TcpListener::bind(place)
+        .await
+        .map_err(|source| StartError::Listen {
+            place,
+            setting: "WARREN_LISTEN",
+            source,
+        })?;
+    let stop = Stop::new();
+    stop.on_signals(config.grace).map_err(CliError::Signals)?;
+    run(config, listener, stop).await?;
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+/// `warren-api` and `warren-api --listen …` mean `warren-api serve …`.
+fn with_default_task(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let first = arguments.get(1).and_then(|first| first.to_str());
+    let is_option = first.is_none_or(|first| {
+        first.starts_with('-') && !matches!(first, "-h" | "--help" | "-V" | "--version")
+    });
+    if is_option {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    arguments
+}
+
+/// The command line, whose help also lists every setting of `serve`.
+fn command() -> Command {
+    let settings = ApiConfig::augment_args(Command::new("serve"))
+        .disable_help_flag(true)
+        .help_template("Settings of serve, each an option or an environment variable:\n{options}")
+        .render_help();
+    Cli::command().after_help(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn serve_is_what_it_does_unless_told_otherwise() {
+        for (given, meant) in [
+            ("warren-api", "warren-api serve"),
+            (
+                "warren-api --listen 127.0.0.1:0",
+                "warren-api serve --listen 127.0.0.1:0",
+            ),
+            ("warren-api migrate", "warren-api migrate"),
+            ("warren-api --help", "warren-api --help"),
+        ] {
+            assert_eq!(with_default_task(words(given)), words(meant));
+        }
+    }
+
+    #[test]
+    fn the_help_lists_every_variable() {
+        let help = command().render_help().to_string();
+        let settings = ApiConfig::augment_args(Command::new("serve"));
+        for argument in settings.get_arguments() {
+            let variable = argument.get_env().unwrap().to_str().unwrap();
+            assert!(variable.starts_with("WARREN_"), "{variable}");
+            assert!(help.contains(variable), "{variable}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,241 @@
+//! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, Secret, TelemetryConfig};
+
+/// Fewest characters of a password.
+pub const SHORTEST_PASSWORD: usize = 8;
+
+/// Two settings that do not go together, or one out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} {problem}")]
+pub struct BadSetting {
+    variable: &'static str,
+    problem: String,
+}
+
+impl BadSetting {
+    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            variable,
+            problem: problem.into(),
+        }
+    }
+}
+
+/// Where the API listens.
+#[derive(Debug, Clone, Args)]
+pub struct ListenConfig {
+    /// Address and port of the API
+    #[arg(
+        id = "listen",
+        long = "listen",
+        env = "WARREN_LISTEN",
+        default_value = "0.0.0.0:12800"
+    )]
+    pub address: SocketAddr,
+}
+
+/// The first user.
+#[derive(Debug, Clone, Args)]
+pub struct AdminConfig {
+    /// Password of the user admin, who is created when there is no such user
+    #[arg(
+        id = "admin_password",
+        long = "admin-password",
+        env = "WARREN_ADMIN_PASSWORD",
+        hide_env_values = true
+    )]
+    pub password: Option<Secret>,
+}
+
+impl AdminConfig {
+    /// Refuses what clap cannot judge.
+    pub fn validate(&self) -> Result<(), BadSetting> {
+        match &self.password {
+            Some(password) if password.reveal().chars().count() < SHORTEST_PASSWORD => {
+                let problem = format!("must have at least {SHORTEST_PASSWORD} characters");
+                Err(BadSetting::new("WARREN_ADMIN_PASSWORD", problem))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything that `warren-api serve` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct ApiConfig {
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    /// Largest request body in bytes
+    #[arg(
+        id = "body_limit_bytes",
+        long = "body-limit-bytes",
+        env = "WARREN_BODY_LIMIT_BYTES",
+        default_value_t = 64 * 1024 * 1024
+    )]
+    pub body_limit: usize,
+    /// How long an access token is valid, in seconds
+    #[arg(
+        id = "token_seconds",
+        long = "token-seconds",
+        env = "WARREN_TOKEN_SECONDS",
+        default_value_t = 3600
+    )]
+    pub token_seconds: u32,
+    /// How many jobs may wait in one session
+    #[arg(
+        id = "session_queue_limit",
+        long = "session-queue-limit",
+        env = "WARREN_SESSION_QUEUE_LIMIT",
+        default_value_t = 100
+    )]
+    pub session_queue_limit: u32,
+    /// How long opening a session waits for a worker with room, in seconds
+    #[arg(
+        id = "open_wait_seconds",
+        long = "open-wait-seconds",
+        env = "WARREN_OPEN_WAIT_SECONDS",
+        default_value = "60",
+        value_parser = seconds
+    )]
+    pub open_wait: Duration,
+    /// Lease of the workers in seconds; must be the same on every node
+    #[arg(
+        id = "lease_seconds",
+        long = "lease-seconds",
+        env = "WARREN_LEASE_SECONDS",
+        default_value = "15",
+        value_parser = seconds
+    )]
+    pub lease: Duration,
+    /// How long requests under way may take to end after SIGTERM, in seconds
+    #[arg(
+        id = "grace_seconds",
+        long = "grace-seconds",
+        env = "WARREN_GRACE_SECONDS",
+        default_value = "30",
+        value_parser = seconds
+    )]
+    pub grace: Duration,
+    /// The first user.
+    #[command(flatten)]
+    pub admin: AdminConfig,
+    /// Postgres.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// RabbitMQ.
+    #[command(flatten)]
+    pub queue: QueueConfig,
+    /// The object store.
+    #[command(flatten)]
+    pub blobs: BlobConfig,
+    /// Logs and metrics.
+    #[command(flatten)]
+    pub telemetry: TelemetryConfig,
+}
+
+impl ApiConfig {
+    /// Refuses what clap cannot judge.
+    pub fn validate(&self) -> Result<(), BadSetting> {
+        self.admin.validate()?;
+        if self.body_limit < 1024 {
+            return Err(BadSetting::new(
+                "WARREN_BODY_LIMIT_BYTES",
+                "must be at least 1024",
+            ));
+        }
+        if self.token_seconds == 0 {
+            return Err(BadSetting::new("WARREN_TOKEN_SECONDS", "must not be 0"));
+        }
+        if self.session_queue_limit == 0 {
+            return Err(BadSetting::new(
+                "WARREN_SESSION_QUEUE_LIMIT",
+                "must not be 0",
+            ));
+        }
+        if self.lease < Duration::from_millis(100) {
+            return Err(BadSetting::new(
+                "WARREN_LEASE_SECONDS",
+                "must be at least 0.1",
+            ));
+        }
+        if self.open_wait.is_zero() {
+            return Err(BadSetting::new("WARREN_OPEN_WAIT_SECONDS", "must not be 0"));
+        }
+        // One connection is for the sweeper, one for those who wait, one for requests.
+        if self.database.pool < 3 {
+            return Err(BadSetting::new(
+                "WARREN_DATABASE_POOL",
+                "must be at least 3",
+            ));
+        }
+        if self.telemetry.metrics_listen == Some(self.listen.address)
+            && self.listen.address.port() != 0
+        {
+            return Err(BadSetting::new(
+                "WARREN_METRICS_LISTEN",
+                "must differ from WARREN_LISTEN",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads seconds, also fractions.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no number of seconds");
+    let seconds: f64 = text.parse().map_err(|_error| wrong())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_error| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, FromArgMatches};
+
+    fn parsed(extra: &[&str]) -> ApiConfig {
+        let mut arguments = vec![
+            "warren-api",
+            "--database-url=postgres://h/d",
+            "--amqp-url=amqp://h",
+            "--s3-endpoint=http://h",
+            "--s3-access-key=a",
+            "--s3-secret-key=s",
+        ];
+        arguments.extend(extra);
+        let matches =
+            ApiConfig::augment_args(Command::new("warren-api")).get_matches_from(arguments);
+        ApiConfig::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_go_together() {
+        assert_eq!(parsed(&[]).validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable() {
+        for (extra, variable) in [
+            ("--admin-password=short", "WARREN_ADMIN_PASSWORD"),
+            ("--lease-seconds=0.01", "WARREN_LEASE_SECONDS"),
+            ("--database-pool=1", "WARREN_DATABASE_POOL"),
+            ("--metrics-listen=0.0.0.0:12800", "WARREN_METRICS_LISTEN"),
+            ("--body-limit-bytes=3", "WARREN_BODY_LIMIT_BYTES"),
+        ] {
+            let problem = parsed(&[extra]).validate().unwrap_err().to_string();
+            assert!(problem.starts_with(variable), "{problem}");
+        }
+    }
+
+    #[test]
+    fn seconds_may_be_fractions() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(seconds("-1").is_err());
+        assert!(seconds("soon").is_err());
+    }
+}

@@ -1,0 +1,268 @@
+//! Every route, in one place.
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::middleware::observe;
+use crate::routes::{health, jobs, login, sessions, status, swagger};
+
+type Entry = (Method, &'static str, MethodRouter<Shared>);
+
+/// What is answered. `swagger.json` describes exactly these.
+fn built() -> Vec<Entry> {
+    use Method as M;
+    vec![
+        at(M::POST, "/login", login::login),
+        at(M::POST, "/sessions", sessions::open::open),
+        at(M::GET, "/sessions", sessions::list::list),
+        at(M::DELETE, "/sessions/{id}", sessions::close::close),
+        at(M::DELETE, "/sessions/{id}/force", sessions::force::force),
+        at(
+            M::POST,
+            "/sessions/{id}/execute",
+            sessions::execute::execute,
+        ),
+        at(M::POST, "/sessions/{id}/cancel", sessions::cancel::cancel),
+        at(
+            M::GET,
+            "/sessions/{id}/console-output",
+            sessions::console_output::console_output,
+        ),
+        at(M::GET, "/sessions/{id}/history", sessions::history::history),
+        at(M::GET, "/jobs", jobs::list::list),
+        at(M::GET, "/jobs/{id}", jobs::read::read),
+        at(M::DELETE, "/jobs/{id}", jobs::cancel::cancel),
+        at(M::GET, "/status", status::status),
+        at(M::GET, "/health/live", health::live::live),
+        at(M::GET, "/health/ready", health::ready::ready),
+        at(M::GET, "/swagger.json", swagger::swagger),
+    ]
+}
+
+/// Known from the contract, for a later release: 501, after the token was checked.
+const LATER: &[(Method, &str, &str)] = &[
+    (Method::GET, "/services", SERVICES),
+    (Method::GET, "/services/{name}", SERVICES),
+    (Method::POST, "/services/{name}", SERVICES),
+    (Method::GET, "/services/{name}/{version}", SERVICES),
+    (Method::POST, "/services/{name}/{version}", SERVICES),
+    (Method::PATCH, "/services/{name}/{version}", SERVICES),
+    (Method::DELETE, "/services/{name}/{version}", SERVICES),
+    (Method::GET, "/services/{name}/{version}/pool", POOLS),
+    (Method::POST, "/services/{name}/{version}/pool", POOLS),
+    (Method::DELETE, "/services/{name}/{version}/pool", POOLS),
+    (Method::POST, "/realtime-services/{name}", REALTIME),
+    (
+        Method::POST,
+        "/realtime-services/{name}/{version}",
+        REALTIME,
+    ),
+    (
+        Method::PATCH,
+        "/realtime-services/{name}/{version}",
+        REALTIME,
+    ),
+    (Method::POST, "/api/{name}/{version}", SERVICES),
+    (Method::GET, "/api/{name}/{version}/swagger.json", SERVICES),
+    (Method::POST, "/api/{name}/{version}/batch", BATCH),
+    (Method::GET, "/api/{name}/{version}/batch", BATCH),
+    (
+        Method::GET,
+        "/api/{name}/{version}/batch/{execution}",
+        BATCH,
+    ),
+    (
+        Method::DELETE,
+        "/api/{name}/{version}/batch/{execution}",
+        BATCH,
+    ),
+    (
+        Method::GET,
+        "/api/{name}/{version}/batch/{execution}/{index}/files",
+        BATCH,
+    ),
+    (
+        Method::GET,
+        "/api/{name}/{version}/batch/{execution}/{index}/files/{file}",
+        BATCH,
+    ),
+    (Method::GET, "/sessions/{id}/workspace", WORKSPACE),
+    (Method::GET, "/sessions/{id}/workspace/{object}", WORKSPACE),
+    (Method::POST, "/sessions/{id}/workspace/{object}", WORKSPACE),
+    (
+        Method::DELETE,
+        "/sessions/{id}/workspace/{object}",
+        WORKSPACE,
+    ),
+    (Method::GET, "/sessions/{id}/files", FILES),
+    (Method::POST, "/sessions/{id}/files", FILES),
+    (Method::GET, "/sessions/{id}/files/{file}", FILES),
+    (Method::DELETE, "/sessions/{id}/files/{file}", FILES),
+    (Method::POST, "/sessions/{id}/snapshot", SNAPSHOTS),
+    (
+        Method::POST,
+        "/sessions/{id}/loadsnapshot/{snapshot}",
+        SNAPSHOTS,
+    ),
+    (Method::GET, "/snapshots", SNAPSHOTS),
+    (Method::GET, "/snapshots/{id}", SNAPSHOTS),
+    (Method::DELETE, "/snapshots/{id}", SNAPSHOTS),
+    (Method::GET, "/computenodes", COMPUTE_NODES),
+    (Method::POST, "/computenodes", COMPUTE_NODES),
+    (Method::PUT, "/computenodes", COMPUTE_NODES),
+    (Method::DELETE, "/computenodes", COMPUTE_NODES),
+];
+
+/// The same for routes whose credential is in the request itself.
+const LATER_WITHOUT_TOKEN: &[(Method, &str, &str)] = &[
+    (Method::POST, "/login/refreshToken", REFRESH),
+    (Method::DELETE, "/login/refreshToken", REFRESH),
+    (Method::DELETE, "/login/refreshToken/{*token}", REFRESH),
+];
+
+const REFRESH: &str = "renewing and revoking of tokens";
+const SERVICES: &str = "services";
+const POOLS: &str = "pools of services";
+const REALTIME: &str = "realtime services";
+const BATCH: &str = "batch executions";
+const WORKSPACE: &str = "workspace objects";
+const FILES: &str = "files of sessions";
+pub(crate) const SNAPSHOTS: &str = "snapshots";
+const COMPUTE_NODES: &str = "compute-node routes";
+
+/// The router with everything around it.
+pub fn build(app: Shared) -> Router {
+    let later = LATER.iter().map(|(method, path, what)| {
+        let refuse = |_caller: Caller| async { Err::<(), _>(ApiError::NotBuilt(what)) };
+        at(method.clone(), path, refuse)
+    });
+    let without_token = LATER_WITHOUT_TOKEN.iter().map(|(method, path, what)| {
+        let refuse = || async { Err::<(), _>(ApiError::NotBuilt(what)) };
+        at(method.clone(), path, refuse)
+    });
+    built()
+        .into_iter()
+        .chain(later)
+        .chain(without_token)
+        .fold(Router::new(), |router, (_method, path, handler)| {
+            router.route(path, handler)
+        })
+        .fallback(async || ApiError::NotFound("there is nothing at this path".to_owned()))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(axum::middleware::from_fn(observe))
+        .with_state(app)
+}
+
+fn at<H, T>(method: Method, path: &'static str, handler: H) -> Entry
+where
+    H: axum::handler::Handler<T, Shared>,
+    T: 'static,
+{
+    let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+    (method, path, on(filter, handler))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn names<'a>(entries: impl Iterator<Item = (&'a Method, &'a str)>) -> BTreeSet<String> {
+        entries
+            .map(|(method, path)| format!("{method} {path}"))
+            .collect()
+    }
+
+    #[test]
+    fn swagger_describes_what_is_built_and_nothing_else() {
+        let document: serde_json::Value = serde_json::from_str(swagger::DOCUMENT).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for method in operations.as_object().unwrap().keys() {
+                described.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        let built = built();
+        let built = names(built.iter().map(|(method, path, _handler)| (method, *path)));
+        assert_eq!(described, built);
+    }
+
+    #[test]
+    fn no_route_is_listed_twice() {
+        let built = built();
+        let later = LATER.iter().chain(LATER_WITHOUT_TOKEN);
+        let listed = built.len() + LATER.len() + LATER_WITHOUT_TOKEN.len();
+        let all = names(
+            built
+                .iter()
+                .map(|(method, path, _handler)| (method, *path))
+                .chain(later.map(|(method, path, _what)| (method, *path))),
+        );
+        assert_eq!(all.len(), listed);
+    }
+
+    #[test]
+    fn every_route_of_the_original_is_listed() {
+        // The 9.0.1 document names its parameters in its own way.
+        let plain = |path: &str| {
+            let parts = path.split('/').map(|part| match part.starts_with('{') {
+                true => "{}",
+                false => part,
+            });
+            parts.collect::<Vec<_>>().join("/")
+        };
+        let listed: BTreeSet<String> = built()
+            .iter()
+            .map(|(method, path, _handler)| format!("{method} {}", plain(path)))
+            .chain(
+                LATER
+                    .iter()
+                    .chain(LATER_WITHOUT_TOKEN)
+                    .map(|(method, path, _what)| format!("{method} {}", plain(path))),
+            )
+            .collect();
+        for original in ORIGINAL {
+            assert!(listed.contains(*original), "{original}");
+        }
+    }
+
+    const ORIGINAL: &[&str] = &[
+        "POST /login",
+        "POST /login/refreshToken",
+        "DELETE /login/refreshToken",
+        "GET /services",
+        "GET /services/{}",
+        "POST /services/{}",
+        "GET /services/{}/{}",
+        "POST /services/{}/{}",
+        "PATCH /services/{}/{}",
+        "DELETE /services/{}/{}",
+        "GET /api/{}/{}/swagger.json",
+        "POST /sessions",
+        "GET /sessions",
+        "DELETE /sessions/{}",
+        "DELETE /sessions/{}/force",
+        "GET /sessions/{}/console-output",
+        "GET /sessions/{}/history",
+        "POST /sessions/{}/files",
+        "GET /sessions/{}/files",
+        "GET /sessions/{}/files/{}",
+        "DELETE /sessions/{}/files/{}",
+        "GET /sessions/{}/workspace",
+        "POST /sessions/{}/workspace/{}",
+        "GET /sessions/{}/workspace/{}",
+        "DELETE /sessions/{}/workspace/{}",
+        "POST /sessions/{}/execute",
+        "POST /sessions/{}/snapshot",
+        "POST /sessions/{}/loadsnapshot/{}",
+        "POST /sessions/{}/cancel",
+        "GET /snapshots",
+        "GET /snapshots/{}",
+        "DELETE /snapshots/{}",
+        "GET /status",
+    ];
+}

@@ -1,0 +1,10 @@
+//! `GET /health/live`
+
+use axum::Json;
+
+use super::{Up, up};
+
+/// This process answers.
+pub async fn live() -> Json<Up> {
+    up()
+}

@@ -1,0 +1,20 @@
+//! `DELETE /sessions/{id}/force`
+
+use axum::Json;
+use axum::extract::State;
+use warren_common::id::SessionId;
+
+use super::ask_to_close;
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::extract::Id;
+
+/// Closes a session without waiting for R, also one that is closing already.
+pub async fn force(
+    State(app): State<Shared>,
+    caller: Caller,
+    Id(session): Id<SessionId>,
+) -> Result<Json<&'static str>, ApiError> {
+    Ok(Json(ask_to_close(&app, &caller, session, true).await?))
+}

@@ -1,0 +1,191 @@
+//! `POST /sessions`
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use warren_common::id::{JobId, SessionId};
+use warren_common::model::{JobState, OpenRequest};
+use warren_common::store::jobs::{self, CancelVerdict, IdempotencyKey};
+
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::extract::{Key, OptionalBody, Prefer, Trace};
+use crate::router::SNAPSHOTS;
+use crate::routes::accepted::accepted;
+use crate::submit::{Opening, Placed, Work, session_over};
+use crate::watch::{Outcome, Waiter};
+
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 1024;
+/// How long an opening that came in the last moment may take to be seen.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// What the session should be like; every member may be absent or null.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateSessionRequest {
+    name: Option<String>,
+    snapshot_id: Option<String>,
+    runtime_type: Option<String>,
+}
+
+/// The session.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateSessionResponse {
+    session_id: SessionId,
+}
+
+/// Opens a session, and waits until it is open or nobody has room for it.
+pub async fn open(
+    State(app): State<Shared>,
+    caller: Caller,
+    prefer: Prefer,
+    Trace(traceparent): Trace,
+    key: Key,
+    body: OptionalBody<CreateSessionRequest>,
+) -> Result<Response, ApiError> {
+    check(&body.value)?;
+    let (session, job) = (SessionId::new(), JobId::new());
+    let key = key
+        .over(&body.bytes)
+        .map(|(key, body_hash)| IdempotencyKey {
+            owner: caller.id,
+            key,
+            body_hash,
+        });
+    let work = Work::Open(Opening {
+        session,
+        job,
+        owner: caller.id,
+        name: body.value.name,
+        request: serde_json::to_vec(&OpenRequest {}).map_err(ApiError::internal)?,
+        traceparent,
+    });
+    let waiter = app.watch.expect(job);
+    let (job, session, mut waiter) = match app.submitter.submit(work, key).await? {
+        Placed::Now(job) => (job, session, waiter),
+        Placed::Before(job) => (
+            job,
+            session_opened_by(&app, &caller, job).await?,
+            app.watch.follow(job),
+        ),
+    };
+    let limit = prefer.limit();
+    let wait = limit.unwrap_or(app.config.open_wait);
+    match waiter.outcome(Some(wait)).await? {
+        Some(outcome) => answer(session, &outcome),
+        None if limit.is_some() => Ok(accepted(job, Some(session), prefer)),
+        None => give_up(&app, &caller, job, session, &mut waiter).await,
+    }
+}
+
+fn check(request: &CreateSessionRequest) -> Result<(), ApiError> {
+    let bad = |text: String| Err(ApiError::BadRequest(text));
+    match request.runtime_type.as_deref() {
+        None | Some("R") => {}
+        Some(other) => {
+            return bad(format!(
+                "runtimeType {other:?} is not there; it can be \"R\""
+            ));
+        }
+    }
+    if request.snapshot_id.is_some() {
+        return Err(ApiError::NotBuilt(SNAPSHOTS));
+    }
+    match &request.name {
+        Some(name) if name.len() > LONGEST_NAME => {
+            bad(format!("name is longer than {LONGEST_NAME} bytes"))
+        }
+        Some(name) if name.contains('\0') => bad("name contains a NUL character".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn answer(session_id: SessionId, outcome: &Outcome) -> Result<Response, ApiError> {
+    let reason = outcome.reason.clone();
+    match outcome.state {
+        JobState::Succeeded => {
+            let body = Json(CreateSessionResponse { session_id });
+            Ok((StatusCode::CREATED, body).into_response())
+        }
+        JobState::Cancelled => Err(session_over(
+            warren_common::model::SessionState::Closed,
+            reason,
+        )),
+        _ => {
+            let reason = reason.unwrap_or_else(|| outcome.state.word().to_owned());
+            Err(ApiError::unavailable(format!(
+                "the session could not be opened: {reason}"
+            )))
+        }
+    }
+}
+
+/// Nobody had room within the wait: the opening is cancelled first, so that nothing opens behind the caller's back.
+async fn give_up(
+    app: &App,
+    caller: &Caller,
+    job: JobId,
+    session: SessionId,
+    waiter: &mut Waiter,
+) -> Result<Response, ApiError> {
+    let asked = jobs::request_cancel(&app.db, caller.id, job).await;
+    match asked {
+        Ok(CancelVerdict::AtOnce) => {
+            let seconds = app.config.open_wait.as_secs_f64();
+            Err(ApiError::unavailable(format!(
+                "no worker had room for a session within {seconds} s"
+            )))
+        }
+        // It was opened in the last moment, or somebody closed it.
+        Ok(_over) => {
+            app.watch.look_at(job);
+            match waiter.outcome(Some(LAST_LOOK)).await? {
+                Some(outcome) => answer(session, &outcome),
+                None => Err(ApiError::InDoubt(job)),
+            }
+        }
+        Err(error) => {
+            tracing::debug!(error = %error, "An opening could not be cancelled");
+            Err(ApiError::InDoubt(job))
+        }
+    }
+}
+
+async fn session_opened_by(app: &App, caller: &Caller, job: JobId) -> Result<SessionId, ApiError> {
+    let found = jobs::find(&app.db, caller.id, job).await?;
+    let session = found.and_then(|job| job.session);
+    session.ok_or_else(|| ApiError::internal("an opening without a session"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(json: &str) -> Result<(), ApiError> {
+        check(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn null_means_absent() {
+        assert!(checked("{}").is_ok());
+        assert!(checked(r#"{"name":null,"snapshotId":null,"runtimeType":null}"#).is_ok());
+        assert!(checked(r#"{"name":"demo","runtimeType":"R","color":"red"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let python = checked(r#"{"runtimeType":"Python"}"#);
+        assert!(matches!(python, Err(ApiError::BadRequest(_))));
+        let snapshot = checked(r#"{"snapshotId":"1"}"#);
+        assert!(matches!(snapshot, Err(ApiError::NotBuilt(_))));
+        let nul = checked(r#"{"name":"a\u0000"}"#);
+        assert!(matches!(nul, Err(ApiError::BadRequest(_))));
+    }
+}

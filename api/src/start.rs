@@ -1,0 +1,263 @@
+//! From settings to a node that answers, and back to silence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use warren_common::blobs::Blobs;
+use warren_common::id::ApiId;
+use warren_common::queue::{Broker, QueueName, Role, Settle, Topology};
+use warren_common::stop::Stop;
+use warren_common::store::{Commit, Db, DbError, migrate, principals};
+use warren_common::telemetry::{self, Readiness};
+
+use crate::app::{App, Shared};
+use crate::auth::password::{HashError, Passwords, hash};
+use crate::auth::tokens::{KeyError, Tokens};
+use crate::config::{AdminConfig, ApiConfig, BadSetting};
+use crate::ready::Ready;
+use crate::submit::Submitter;
+use crate::watch::Watch;
+use crate::{router, sweeper};
+
+/// How long a server that is missing at start is waited for.
+const SERVERS_WAIT: Duration = Duration::from_secs(15);
+/// The pause between two tries.
+const SERVERS_PAUSE: Duration = Duration::from_millis(250);
+/// How long answers may take to leave after everybody was told to go.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// The name of the first user.
+const ADMIN: &str = "admin";
+
+/// Why the API does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings that cannot be used.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
+    /// `WARREN_DATABASE_URL` or the pool.
+    #[error(transparent)]
+    Database(DbError),
+    /// Postgres is missing.
+    #[error(
+        "PostgreSQL at {place} could not be used for {} s; start it, or correct WARREN_DATABASE_URL",
+        SERVERS_WAIT.as_secs()
+    )]
+    DatabaseMissing {
+        /// Host, port and database.
+        place: String,
+        /// What it said last.
+        #[source]
+        source: DbError,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema in PostgreSQL at {place} could not be brought up to date")]
+    Migrate {
+        /// Host, port and database.
+        place: String,
+        /// What it said.
+        #[source]
+        source: DbError,
+    },
+    /// `WARREN_AMQP_URL` cannot be read.
+    #[error(transparent)]
+    BrokerAddress(#[from] warren_common::queue::BadAddress),
+    /// `RabbitMQ` is missing.
+    #[error(
+        "RabbitMQ at {place} could not be used for {} s (the warnings above say why); start it, or correct WARREN_AMQP_URL",
+        SERVERS_WAIT.as_secs()
+    )]
+    BrokerMissing {
+        /// Host, port and vhost.
+        place: String,
+    },
+    /// The keys of access tokens.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The first user.
+    #[error("the user {ADMIN} could not be created")]
+    Admin(#[source] DbError),
+    /// The first user's password.
+    #[error(transparent)]
+    Password(#[from] HashError),
+    /// A port is taken, or the like.
+    #[error("cannot listen on {place} (setting {setting})")]
+    Listen {
+        /// Address and port.
+        place: std::net::SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server broke.
+    #[error("the HTTP server stopped")]
+    Serve(#[source] std::io::Error),
+}
+
+/// Runs a node on `listener` until `stop`: the soft wish lets requests end, the hard one sends everybody away.
+pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
+    config.validate()?;
+    let id = ApiId::new();
+    // Cancelled last, or by drop when the start fails: ends what runs beside the server.
+    let over = CancellationToken::new();
+    let _end = over.clone().drop_guard();
+    let topology = Topology {
+        prefix: config.queue.prefix.clone(),
+        role: Role::Api(id),
+    };
+    let name = format!("warren-api {id}");
+    let broker = Broker::start(&config.queue, topology, &name, over.clone())?;
+    let db = prepare_database(&config.database, &config.admin).await?;
+    if tokio::time::timeout(SERVERS_WAIT, broker.connected())
+        .await
+        .is_err()
+    {
+        let place = config.queue.place().to_owned();
+        return Err(StartError::BrokerMissing { place });
+    }
+    let tokens = Tokens::load(db.clone(), Duration::from_secs(config.token_seconds.into())).await?;
+    let app = Arc::new(App {
+        tokens,
+        passwords: Passwords::new(),
+        ready: Ready::new(db.clone(), broker.clone()),
+        submitter: Arc::new(Submitter::start(
+            db.clone(),
+            broker.clone(),
+            id,
+            config.session_queue_limit,
+        )),
+        watch: Watch::new(stop.hard.clone()),
+        blobs: Blobs::new(&config.blobs),
+        db,
+        broker,
+        config,
+    });
+    // Dropping it aborts what it holds.
+    let mut beside = JoinSet::new();
+    let events = app.broker.consume(QueueName::Api(id), Settle::OnReceipt);
+    beside.spawn(app.watch.clone().hear(events));
+    beside.spawn(app.watch.clone().poll(app.db.clone()));
+    beside.spawn(sweeper::run(
+        app.db.clone(),
+        app.broker.clone(),
+        app.config.lease,
+    ));
+    beside.spawn(warn_without_store(app.blobs.clone()));
+    serve_metrics(&app, &mut beside, over).await?;
+    serve(&app, listener, stop).await?;
+    app.db.close();
+    Ok(())
+}
+
+/// Waits for Postgres, brings its schema up to date, and creates the first user if that is asked for.
+pub(crate) async fn prepare_database(
+    config: &warren_common::config::DatabaseConfig,
+    admin: &AdminConfig,
+) -> Result<Db, StartError> {
+    let db = Db::new(config, Commit::Durable, "warren-api").map_err(StartError::Database)?;
+    let place = config.place().to_owned();
+    let deadline = Instant::now() + SERVERS_WAIT;
+    loop {
+        match migrate::migrate(&db).await {
+            Ok(applied) => {
+                for name in applied {
+                    tracing::info!("Applied the migration {name}");
+                }
+                break;
+            }
+            Err(source) if !source.is_away() => return Err(StartError::Migrate { place, source }),
+            Err(source) if Instant::now() >= deadline => {
+                return Err(StartError::DatabaseMissing { place, source });
+            }
+            Err(error) => {
+                let cause = telemetry::chain(&error);
+                tracing::debug!(cause, "PostgreSQL at {place} cannot be used yet");
+                tokio::time::sleep(SERVERS_PAUSE).await;
+            }
+        }
+    }
+    create_admin(&db, admin).await?;
+    Ok(db)
+}
+
+async fn create_admin(db: &Db, admin: &AdminConfig) -> Result<(), StartError> {
+    let Some(password) = &admin.password else {
+        return Ok(());
+    };
+    let there = principals::local_user(db, ADMIN)
+        .await
+        .map_err(StartError::Admin)?;
+    if there.is_none()
+        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?)
+            .await
+            .map_err(StartError::Admin)?
+    {
+        tracing::info!("Created the user {ADMIN}");
+    }
+    Ok(())
+}
+
+/// Execute works without the object store, so it is only spoken of.
+async fn warn_without_store(blobs: Blobs) {
+    if let Err(error) = blobs.check().await {
+        let cause = telemetry::chain(&error);
+        tracing::warn!(
+            cause,
+            "The object store cannot be used; check WARREN_S3_ENDPOINT, the bucket and the keys"
+        );
+    }
+}
+
+async fn serve_metrics(
+    app: &Shared,
+    beside: &mut JoinSet<()>,
+    over: CancellationToken,
+) -> Result<(), StartError> {
+    let Some(place) = app.config.telemetry.metrics_listen else {
+        return Ok(());
+    };
+    let listener = TcpListener::bind(place)
+        .await
+        .map_err(|source| StartError::Listen {
+            place,
+            setting: "WARREN_METRICS_LISTEN",
+            source,
+        })?;
+    let ready = app.ready.clone();
+    let ready: Readiness = Arc::new(move || {
+        let ready = ready.clone();
+        Box::pin(async move { ready.is_up().await })
+    });
+    beside.spawn(async move {
+        if let Err(error) = telemetry::serve(listener, ready, over).await {
+            tracing::error!(error = %error, "The server of /metrics stopped");
+        }
+    });
+    Ok(())
+}
+
+async fn serve(app: &Shared, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
+    if let Ok(place) = listener.local_addr() {
+        tracing::info!("Listening on {place}");
+    }
+    let listener = listener.tap_io(|stream| {
+        // Without it an answer may wait for an acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+    });
+    let server = axum::serve(listener, router::build(Arc::clone(app)))
+        .with_graceful_shutdown(stop.soft.clone().cancelled_owned());
+    let sent_away = async {
+        stop.hard.cancelled().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        served = server => served.map_err(StartError::Serve),
+        () = sent_away => Ok(()),
+    }
+}

@@ -1,0 +1,347 @@
+//! Storing jobs: once, also when the answer of Postgres is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument;
+use warren_common::group::Group;
+use warren_common::id::{ApiId, JobId, PrincipalId, SessionId, WorkerId};
+use warren_common::model::SessionState;
+use warren_common::queue::{Broker, Notice, QueueName};
+use warren_common::store::jobs::{self, IdempotencyKey, KeyVerdict, NewJob, Verdict};
+use warren_common::store::{Conn, Db, DbError, sessions};
+
+use crate::error::ApiError;
+
+/// Jobs that share one statement at most.
+const LARGEST_GROUP: usize = 128;
+/// How long this node tries to find out whether a job was stored.
+const DOUBT_LIMIT: Duration = Duration::from_secs(30);
+/// The first pause between two tries; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A session to be opened.
+#[derive(Debug)]
+pub struct Opening {
+    /// The session.
+    pub session: SessionId,
+    /// The job that opens it.
+    pub job: JobId,
+    /// Whose it is.
+    pub owner: PrincipalId,
+    /// A label of the owner.
+    pub name: Option<String>,
+    /// The job's request, JSON.
+    pub request: Vec<u8>,
+    /// Trace context of the request.
+    pub traceparent: String,
+}
+
+/// A job to be stored.
+#[derive(Debug)]
+pub enum Work {
+    /// It opens a session.
+    Open(Opening),
+    /// It takes its turn in one.
+    Turn(NewJob),
+}
+
+impl Work {
+    const fn job(&self) -> JobId {
+        match self {
+            Self::Open(opening) => opening.job,
+            Self::Turn(job) => job.id,
+        }
+    }
+}
+
+/// A job that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// By this call.
+    Now(JobId),
+    /// By an earlier call with the same `Idempotency-Key`.
+    Before(JobId),
+}
+
+/// What one try to store a job came to.
+#[derive(Debug)]
+enum Tried {
+    Stored(Option<WorkerId>),
+    Refused(ApiError),
+    /// Somebody else holds the idempotency key.
+    KeyHeld,
+}
+
+/// The first try: told at once what came of it, or failed, and the work is given back.
+enum First {
+    Told(Tried),
+    Failed(DbError, Work),
+}
+
+/// Stores jobs and tells workers.
+pub struct Submitter {
+    db: Db,
+    broker: Broker,
+    api: ApiId,
+    waiting_limit: u32,
+    group: Group<NewJob, Result<Verdict, (DbError, NewJob)>>,
+}
+
+impl Submitter {
+    /// Starts the runner that groups what is submitted at the same moment.
+    pub fn start(db: Db, broker: Broker, api: ApiId, waiting_limit: u32) -> Self {
+        let flushed = db.clone();
+        let group = Group::start(LARGEST_GROUP, move |jobs| {
+            let db = flushed.clone();
+            async move { flush(&db, api, waiting_limit, jobs).await }
+        });
+        Self {
+            db,
+            broker,
+            api,
+            waiting_limit,
+            group,
+        }
+    }
+
+    /// Stores a job and tells a worker. Goes on to its end also when the caller goes away.
+    pub async fn submit(
+        self: &Arc<Self>,
+        work: Work,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Placed, ApiError> {
+        let me = Arc::clone(self);
+        let task = async move { me.place(work, key).await };
+        tokio::spawn(task.in_current_span())
+            .await
+            .map_err(ApiError::internal)?
+    }
+
+    async fn place(&self, work: Work, key: Option<IdempotencyKey>) -> Result<Placed, ApiError> {
+        if let Some(key) = &key
+            && let Some(before) = self.recall(key).await?
+        {
+            return Ok(Placed::Before(before));
+        }
+        // Before anything is stored; afterwards no failure of a notice is shown to anybody.
+        if !self.broker.is_connected() {
+            return Err(ApiError::unavailable("RabbitMQ cannot be reached"));
+        }
+        let job = work.job();
+        let about = match &work {
+            Work::Open(_) => None,
+            Work::Turn(job) => Some(job.session),
+        };
+        match self.store(work, key.as_ref()).await? {
+            Tried::Stored(worker) => {
+                self.tell(job, about, worker);
+                Ok(Placed::Now(job))
+            }
+            Tried::Refused(error) => Err(error),
+            Tried::KeyHeld => {
+                let before = match &key {
+                    Some(key) => self.recall(key).await?,
+                    None => None,
+                };
+                let changed = || ApiError::unavailable("the Idempotency-Key has just expired");
+                before.map(Placed::Before).ok_or_else(changed)
+            }
+        }
+    }
+
+    async fn recall(&self, key: &IdempotencyKey) -> Result<Option<JobId>, ApiError> {
+        match jobs::recall(&self.db, key).await? {
+            KeyVerdict::New => Ok(None),
+            KeyVerdict::SameAs(job) => Ok(Some(job)),
+            KeyVerdict::Taken => Err(ApiError::KeyTaken),
+        }
+    }
+
+    /// Tries until it is known whether the job is stored.
+    ///
+    /// Nobody is told 503 for a job that may run: once a try was interrupted, only an answer of Postgres or the end of
+    /// this node's patience (504, which says where to ask) ends the doubt.
+    async fn store(&self, work: Work, key: Option<&IdempotencyKey>) -> Result<Tried, ApiError> {
+        let job = work.job();
+        let deadline = Instant::now() + DOUBT_LIMIT;
+        let mut pause = FIRST_PAUSE;
+        let mut doubt = false;
+        let mut alone = key.is_some();
+        let (mut outcome, work) = match self.first_try(work, key).await? {
+            First::Told(tried) => return Ok(tried),
+            First::Failed(error, work) => (Err(error), work),
+        };
+        loop {
+            let error = match outcome {
+                Ok(Tried::Stored(worker)) => return Ok(Tried::Stored(worker)),
+                Ok(refusal) if !doubt => return Ok(refusal),
+                // It took the lock that the interrupted try held, so that one is decided: perhaps it was the last that fitted.
+                Ok(refusal) => match jobs::is_stored(&self.db, job).await {
+                    Ok(Some(worker)) => return Ok(Tried::Stored(worker)),
+                    Ok(None) => return Ok(refusal),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            // A refusal of a whole group may be meant for another job of it.
+            let meant_for_another = !alone && matches!(error, DbError::Refused { .. });
+            let refused_for_now = matches!(error, DbError::Refused { .. }) && error.is_away();
+            alone = true;
+            if error.is_interrupted()
+                || error.is_unique_violation()
+                || matches!(error, DbError::BadRow { .. })
+            {
+                doubt = true;
+            } else if !doubt && !meant_for_another && !refused_for_now {
+                return Err(error.into());
+            }
+            tracing::debug!(error = %error, "Job {job} is not known to be stored, trying again");
+            if Instant::now() >= deadline {
+                return Err(if doubt {
+                    ApiError::InDoubt(job)
+                } else {
+                    ApiError::DatabaseAway(error)
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            outcome = match jobs::is_stored(&self.db, job).await {
+                Ok(Some(worker)) => Ok(Tried::Stored(worker)),
+                Ok(None) => self.try_alone(&work, key).await,
+                Err(error) => Err(error),
+            };
+        }
+    }
+
+    /// Jobs that take their turn go together with others, unless an idempotency key wants a transaction of its own.
+    async fn first_try(&self, work: Work, key: Option<&IdempotencyKey>) -> Result<First, ApiError> {
+        match work {
+            Work::Turn(job) if key.is_none() => {
+                let id = job.id;
+                match self.group.submit(job).await {
+                    Ok(Ok(verdict)) => Ok(First::Told(tried(verdict, self.waiting_limit))),
+                    Ok(Err((error, job))) => Ok(First::Failed(error, Work::Turn(job))),
+                    // This process stops, perhaps between the statement and its answer.
+                    Err(_stopped) => Err(ApiError::InDoubt(id)),
+                }
+            }
+            work => Ok(match self.try_alone(&work, key).await {
+                Ok(tried) => First::Told(tried),
+                Err(error) => First::Failed(error, work),
+            }),
+        }
+    }
+
+    async fn try_alone(&self, work: &Work, key: Option<&IdempotencyKey>) -> Result<Tried, DbError> {
+        let mut conn = self.db.conn().await?;
+        let Some(key) = key else {
+            return self.put(&mut conn, work).await;
+        };
+        let mut tx = conn.begin("submit::with_key").await?;
+        let tried = self.put(&mut tx, work).await?;
+        if !matches!(tried, Tried::Stored(_)) {
+            tx.roll_back("submit::with_key").await?;
+            return Ok(tried);
+        }
+        if jobs::remember(&mut tx, key, work.job()).await? {
+            tx.commit("submit::with_key").await?;
+            Ok(tried)
+        } else {
+            tx.roll_back("submit::with_key").await?;
+            Ok(Tried::KeyHeld)
+        }
+    }
+
+    async fn put(&self, conn: &mut Conn, work: &Work) -> Result<Tried, DbError> {
+        match work {
+            Work::Open(opening) => {
+                let new = sessions::NewSession {
+                    session: opening.session,
+                    job: opening.job,
+                    owner: opening.owner,
+                    name: opening.name.as_deref(),
+                    request: &opening.request,
+                    api: self.api,
+                    traceparent: &opening.traceparent,
+                };
+                sessions::store_opening(conn, &new).await?;
+                Ok(Tried::Stored(None))
+            }
+            Work::Turn(job) => {
+                let limit = self.waiting_limit;
+                let jobs = std::slice::from_ref(job);
+                let verdicts = jobs::submit(conn, self.api, limit.into(), jobs).await?;
+                let verdict = verdicts.into_iter().next();
+                Ok(tried(verdict.unwrap_or(Verdict::UnknownSession), limit))
+            }
+        }
+    }
+
+    /// Tells a worker, without anybody waiting for it: the sweeper repeats what gets lost.
+    fn tell(&self, job: JobId, session: Option<SessionId>, worker: Option<WorkerId>) {
+        let (queue, notice) = match (session, worker) {
+            (None, _) => (QueueName::SessionsNew, Notice::OpenSessionV1 { job }),
+            (Some(session), Some(worker)) => {
+                (QueueName::Worker(worker), Notice::SessionWorkV1 { session })
+            }
+            // Whoever opens the session sees what waits in it.
+            (Some(_), None) => return,
+        };
+        notify(&self.broker, queue, notice);
+    }
+}
+
+/// Sends a notice that may get lost.
+pub fn notify(broker: &Broker, queue: QueueName, notice: Notice) {
+    let broker = broker.clone();
+    tokio::spawn(async move {
+        if let Err(error) = broker.publish(queue, &notice).await {
+            tracing::debug!(error = %error, "A notice {} was not sent", notice.name());
+        }
+    });
+}
+
+async fn flush(
+    db: &Db,
+    api: ApiId,
+    waiting_limit: u32,
+    jobs: Vec<NewJob>,
+) -> Vec<Result<Verdict, (DbError, NewJob)>> {
+    let stored = async {
+        let mut conn = db.conn().await?;
+        jobs::submit(&mut conn, api, waiting_limit.into(), &jobs).await
+    };
+    match stored.await {
+        Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
+        Err(error) => jobs
+            .into_iter()
+            .map(|job| Err((error.clone(), job)))
+            .collect(),
+    }
+}
+
+fn tried(verdict: Verdict, limit: u32) -> Tried {
+    match verdict {
+        Verdict::Accepted(worker) => Tried::Stored(worker),
+        Verdict::UnknownSession => Tried::Refused(no_session()),
+        Verdict::SessionOver(state, reason) => Tried::Refused(session_over(state, reason)),
+        Verdict::QueueFull => Tried::Refused(ApiError::QueueFull(limit)),
+    }
+}
+
+/// There is no such session of this caller.
+pub fn no_session() -> ApiError {
+    ApiError::NotFound("you have no such session".to_owned())
+}
+
+/// The session has ended, or is about to.
+pub fn session_over(state: SessionState, reason: Option<String>) -> ApiError {
+    let reason = reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    ApiError::Gone(format!("the session is {}{reason}", state.word()))
+}
