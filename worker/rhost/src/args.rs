@@ -12,6 +12,37 @@ pub(crate) struct Args {
     pub(crate) worker_pid: i32,
     pub(crate) tick_limit: Duration,
     pub(crate) preload: Vec<String>,
+    /// None: `--sandbox=off`.
+    pub(crate) sandbox: Option<Limits>,
+}
+
+/// What a sandboxed child may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// TCP ports that user code may connect to. None listed, no socket at all.
+    pub(crate) connect_ports: Vec<u16>,
+    /// Address space of each process, in bytes.
+    pub(crate) memory_bytes: u64,
+    /// The longest file, in bytes.
+    pub(crate) file_bytes: u64,
+    pub(crate) open_files: u64,
+    /// Processes of the session's user, all sessions counted; the kernel does not hold root to it.
+    pub(crate) processes: u64,
+    /// Use no newer Landlock than this, whatever the kernel has.
+    pub(crate) landlock_abi: i32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_ports: Vec::new(),
+            memory_bytes: 8 << 30,
+            file_bytes: 1 << 30,
+            open_files: 4_096,
+            processes: 4_096,
+            landlock_abi: i32::MAX,
+        }
+    }
 }
 
 impl Args {
@@ -21,15 +52,21 @@ impl Args {
         let mut worker_pid = None;
         let mut tick_limit = None;
         let mut preload = Vec::new();
+        let mut sandbox = true;
+        let mut limits = Limits::default();
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
             let name = name.to_string_lossy().into_owned();
-            let value = arguments
-                .next()
-                .ok_or_else(|| format!("{name} needs a value"))?;
+            // Both `--name value` and `--name=value`.
+            let (name, value) = if let Some((name, value)) = name.split_once('=') {
+                (name.to_owned(), OsString::from(value))
+            } else {
+                let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+                (name, value)
+            };
             let text = value.to_string_lossy();
             match name.as_str() {
-                "--r" => r = value,
+                "--r" => r.clone_from(&value),
                 "--worker-pid" => worker_pid = Some(number(&name, &text)?),
                 "--tick-limit-ms" => {
                     tick_limit = Some(Duration::from_millis(number(&name, &text)?));
@@ -41,6 +78,24 @@ impl Args {
                         .map(str::to_owned)
                         .collect();
                 }
+                "--sandbox" => {
+                    sandbox = match &*text {
+                        "on" => true,
+                        "off" => false,
+                        _ => return Err(format!("--sandbox is `on` or `off`, not `{text}`")),
+                    };
+                }
+                "--connect-ports" => {
+                    let ports = text.split(',').filter(|port| !port.is_empty());
+                    limits.connect_ports = ports
+                        .map(|port| number(&name, port))
+                        .collect::<Result<_, _>>()?;
+                }
+                "--memory-bytes" => limits.memory_bytes = number(&name, &text)?,
+                "--file-bytes" => limits.file_bytes = number(&name, &text)?,
+                "--open-files" => limits.open_files = number(&name, &text)?,
+                "--processes" => limits.processes = number(&name, &text)?,
+                "--landlock-abi" => limits.landlock_abi = number(&name, &text)?,
                 _ => return Err(format!("unknown argument {name}")),
             }
         }
@@ -49,6 +104,7 @@ impl Args {
             worker_pid: worker_pid.ok_or("--worker-pid is missing")?,
             tick_limit: tick_limit.ok_or("--tick-limit-ms is missing")?,
             preload,
+            sandbox: sandbox.then_some(limits),
         })
     }
 }
@@ -73,6 +129,21 @@ mod tests {
         assert_eq!(args.worker_pid, 7);
         assert_eq!(args.tick_limit, Duration::from_secs(13));
         assert_eq!(args.preload, ["stats", "methods"]);
+    }
+
+    #[test]
+    fn the_sandbox_is_on_unless_it_is_switched_off() {
+        let line = "--worker-pid 7 --tick-limit-ms 1";
+        let ports = parse(&format!("{line} --connect-ports=80,443"))
+            .unwrap()
+            .sandbox
+            .unwrap();
+        assert_eq!(ports.connect_ports, [80, 443]);
+        assert_eq!(
+            parse(&format!("{line} --sandbox=off")).unwrap().sandbox,
+            None
+        );
+        assert!(parse(&format!("{line} --sandbox=maybe")).is_err());
     }
 
     #[test]

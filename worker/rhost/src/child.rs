@@ -14,6 +14,7 @@ use crate::console;
 use crate::eval;
 use crate::ffi::{f, v};
 use crate::run;
+use crate::sandbox::Sandbox;
 use crate::setup::Helpers;
 
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
@@ -28,7 +29,14 @@ pub(crate) struct Birth<'a> {
     pub(crate) parent: Pid,
     pub(crate) frames: OwnedFd,
     pub(crate) console: OwnedFd,
+    pub(crate) outfit: &'a Outfit,
+}
+
+/// What every child of a parent gets.
+pub(crate) struct Outfit {
     pub(crate) helpers: Helpers,
+    /// None when the operator switched it off.
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// Lives as a session's process. What goes wrong before R's prompt is said on the console pipe.
@@ -56,7 +64,11 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
     reseed()?;
     become_r_child(birth)?;
     die_with(birth.parent)?;
-    run::open(frames, work, birth.helpers)
+    if let Some(sandbox) = &birth.outfit.sandbox {
+        sandbox.enter(birth.dir)?;
+    }
+    close_others(&frames)?;
+    run::open(frames, work, birth.outfit.helpers)
 }
 
 /// Last, because a change of user would clear it.
@@ -69,8 +81,8 @@ fn die_with(parent: Pid) -> io::Result<()> {
     }
 }
 
-/// Undoes what Rust's runtime and the parent set. R writes to broken pipes, so that signal gets a handler that does
-/// nothing: unlike "ignore" it is not passed on to programs that user code starts.
+/// Undoes what Rust's runtime and the parent set. R may write to broken pipes and beyond the longest file, so these signals
+/// get a handler that does nothing, and the write fails: unlike "ignore" it is not passed on to programs that user code starts.
 fn default_signals() {
     extern "C" fn ignore(_signal: c_int) {}
     // SAFETY: zeroed actions are filled before use; the handlers are safe at any time; sets are initialised.
@@ -84,6 +96,7 @@ fn default_signals() {
         action.sa_sigaction = ignore as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut());
+        libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
@@ -91,7 +104,7 @@ fn default_signals() {
     console::handle_interrupts();
 }
 
-/// The console on 1 and 2, the frame socket high up, everything else closed.
+/// The console on 1 and 2, the frame socket high up.
 fn descriptors(birth: &Birth<'_>) -> io::Result<OwnedFd> {
     unsafe extern "C" {
         static stdout: *mut libc::FILE;
@@ -99,13 +112,17 @@ fn descriptors(birth: &Birth<'_>) -> io::Result<OwnedFd> {
     rustix::stdio::dup2_stdout(&birth.console)?;
     rustix::stdio::dup2_stderr(&birth.console)?;
     let frames = rustix::io::fcntl_dupfd_cloexec(&birth.frames, FRAMES_FROM)?;
-    let keep = frames.as_raw_fd().cast_unsigned();
-    close_range(3, keep - 1)?;
-    close_range(keep + 1, c_uint::MAX)?;
     // Output of C code comes in order with R's only when C does not hold it back.
     // SAFETY: before any output of this process.
     unsafe { libc::setvbuf(stdout, std::ptr::null_mut(), libc::_IONBF, 0) };
     Ok(frames)
+}
+
+/// Closes what belongs to the parent and to siblings, and what the sandbox was built from.
+fn close_others(frames: &OwnedFd) -> io::Result<()> {
+    let keep = frames.as_raw_fd().cast_unsigned();
+    close_range(3, keep - 1)?;
+    close_range(keep + 1, c_uint::MAX)
 }
 
 fn close_range(first: c_uint, last: c_uint) -> io::Result<()> {
@@ -171,7 +188,7 @@ fn become_r_child(birth: &Birth<'_>) -> io::Result<()> {
     let work = work
         .to_str()
         .ok_or_else(|| io::Error::other("its directory's name is not UTF-8"))?;
-    eval::text_of(birth.helpers.settle, work)
+    eval::text_of(birth.outfit.helpers.settle, work)
         .map(|_| ())
         .map_err(|failure| io::Error::other(failure.message()))
 }

@@ -8,8 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
-use crate::child;
-use crate::setup::Helpers;
+use crate::child::{self, Outfit};
 
 /// A new child and what the worker gets of it.
 pub(crate) struct Forked {
@@ -22,7 +21,7 @@ pub(crate) struct Forked {
 }
 
 /// Forks a child that lives in `dir`.
-pub(crate) fn fork(dir: &Path, helpers: Helpers) -> io::Result<Forked> {
+pub(crate) fn fork(dir: &Path, outfit: &Outfit) -> io::Result<Forked> {
     let (frames, child_frames) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -41,7 +40,7 @@ pub(crate) fn fork(dir: &Path, helpers: Helpers) -> io::Result<Forked> {
                 parent,
                 frames: child_frames,
                 console: child_console,
-                helpers,
+                outfit,
             })
         }
         pid => pid,

@@ -14,6 +14,8 @@ mod packets;
 mod parent;
 mod processes;
 mod run;
+mod sandbox;
+mod seccomp;
 mod setup;
 mod source;
 mod start;
@@ -21,11 +23,14 @@ mod value;
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 use warren_rhost::control::FromParent;
 
 use args::Args;
+use child::Outfit;
+use sandbox::Sandbox;
 
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args_os().skip(1)) {
@@ -51,15 +56,25 @@ fn serve(args: &Args, started: start::Started) -> ExitCode {
         r_home,
         r_version,
     } = started;
-    let helpers = setup::start(&r_home, &r_version, &args.preload)
-        .and_then(|helpers| processes::single_threaded(&args.preload).map(|()| helpers));
-    match helpers {
-        Ok(helpers) => match parent::serve(control, args.tick_limit, r_version, helpers) {
+    match prepare(args, &r_home, &r_version) {
+        Ok(outfit) => match parent::serve(control, args.tick_limit, r_version, outfit) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
         Err(message) => refuse(control, message),
     }
+}
+
+/// Everything a child will need, made once.
+fn prepare(args: &Args, r_home: &Path, r_version: &str) -> Result<Outfit, String> {
+    let helpers = setup::start(r_home, r_version, &args.preload)?;
+    processes::single_threaded(&args.preload)?;
+    let sandbox = args
+        .sandbox
+        .as_ref()
+        .map(|limits| Sandbox::prepare(limits, r_home))
+        .transpose()?;
+    Ok(Outfit { helpers, sandbox })
 }
 
 fn refuse(control: impl AsFd, message: String) -> ExitCode {

@@ -10,17 +10,17 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use warren_rhost::control::{Exit, FromParent, Hello, ToParent};
 
+use crate::child::Outfit;
 use crate::fork::{self, Forked};
 use crate::packets;
 use crate::processes;
-use crate::setup::Helpers;
 
 /// Serves the worker until it is gone or silent, then ends every child.
 pub(crate) fn serve(
     control: OwnedFd,
     tick_limit: Duration,
     r_version: String,
-    helpers: Helpers,
+    outfit: Outfit,
 ) -> io::Result<()> {
     // What a dead child leaves behind becomes ours, to be killed and reaped.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -33,7 +33,7 @@ pub(crate) fn serve(
     let mut parent = Parent {
         control,
         deaths,
-        helpers,
+        outfit,
         tick_limit,
         last_tick: Instant::now(),
         children: HashMap::new(),
@@ -48,7 +48,7 @@ pub(crate) fn serve(
 struct Parent {
     control: OwnedFd,
     deaths: OwnedFd,
-    helpers: Helpers,
+    outfit: Outfit,
     tick_limit: Duration,
     last_tick: Instant,
     /// Living children and the worker's numbers for them.
@@ -95,7 +95,7 @@ impl Parent {
     }
 
     fn fork(&mut self, child: u64, dir: &std::path::Path) -> io::Result<()> {
-        match fork::fork(dir, self.helpers) {
+        match fork::fork(dir, &self.outfit) {
             Ok(Forked {
                 pid,
                 frames,

@@ -1,0 +1,202 @@
+//! What user code cannot do: Landlock for paths, seccomp for system calls, limits for resources.
+//!
+//! Prepared once in the parent, which refuses to serve when something required is missing; entered by each child
+//! before its first line of user code. Nothing here needs root.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetStatus, Scope,
+};
+use seccompiler::BpfProgram;
+
+use crate::args::Limits;
+use crate::seccomp;
+
+/// Readable and executable: what R, its packages and a compiler need.
+const READ: [&str; 21] = [
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/bin",
+    "/sbin",
+    "/etc/R",
+    "/etc/fonts",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/ssl",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/var/cache/fontconfig",
+    "/sys/devices/system/cpu",
+    // Landlock itself keeps environment, memory and descriptors of processes outside the session shut.
+    "/proc",
+    "/dev/random",
+];
+
+/// Readable and writable.
+const WRITE: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/tty"];
+
+/// Everything that does not depend on the child.
+pub(crate) struct Sandbox {
+    limits: Limits,
+    abi: ABI,
+    rules: Vec<(PathFd, BitFlags<AccessFs>)>,
+    filters: Vec<BpfProgram>,
+}
+
+impl Sandbox {
+    /// Opens the paths and compiles the filters. The message names the protection that is missing.
+    pub(crate) fn prepare(limits: &Limits, r_home: &Path) -> Result<Self, String> {
+        let abi = landlock_abi(limits.landlock_abi)?;
+        seccomp::available()?;
+        let filters = seccomp::filters(&limits.connect_ports)?;
+        let mut rules = Vec::new();
+        let read = READ
+            .iter()
+            .map(PathBuf::from)
+            .chain([r_home.to_owned()])
+            .chain(libraries());
+        for path in read {
+            rules.extend(rule(&path, AccessFs::from_read(abi), abi));
+        }
+        for path in WRITE {
+            rules.extend(rule(Path::new(path), AccessFs::from_all(abi), abi));
+        }
+        Ok(Self {
+            limits: limits.clone(),
+            abi,
+            rules,
+            filters,
+        })
+    }
+
+    /// Locks this process and all it will start into `dir`. There is no way back.
+    pub(crate) fn enter(&self, dir: &Path) -> io::Result<()> {
+        self.limit_resources()?;
+        self.limit_paths(dir)?;
+        for filter in &self.filters {
+            seccompiler::apply_filter(filter).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn limit_paths(&self, dir: &Path) -> io::Result<()> {
+        let own = PathFd::new(dir).map_err(io::Error::other)?;
+        let status = self.ruleset(&own).map_err(io::Error::other)?;
+        if status == RulesetStatus::NotEnforced {
+            return Err(io::Error::other("Landlock was not enforced"));
+        }
+        Ok(())
+    }
+
+    /// Asks for everything the ABI knows; what the kernel does not know is left out by the crate.
+    fn ruleset(&self, own: &PathFd) -> Result<RulesetStatus, landlock::RulesetError> {
+        let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(self.abi))?;
+        if self.abi >= ABI::V4 {
+            ruleset = ruleset.handle_access(AccessNet::from_all(self.abi))?;
+        }
+        if self.abi >= ABI::V6 {
+            ruleset = ruleset.scope(Scope::from_all(self.abi))?;
+        }
+        let mut ruleset = ruleset.create()?;
+        for (path, access) in &self.rules {
+            ruleset = ruleset.add_rule(PathBeneath::new(path, *access))?;
+        }
+        ruleset = ruleset.add_rule(PathBeneath::new(own, AccessFs::from_all(self.abi)))?;
+        if self.abi >= ABI::V4 {
+            for port in &self.limits.connect_ports {
+                ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+            }
+        }
+        Ok(ruleset.restrict_self()?.ruleset)
+    }
+
+    fn limit_resources(&self) -> io::Result<()> {
+        let limits = [
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_AS, self.limits.memory_bytes),
+            (libc::RLIMIT_FSIZE, self.limits.file_bytes),
+            (libc::RLIMIT_NOFILE, self.limits.open_files),
+            (libc::RLIMIT_NPROC, self.limits.processes),
+        ];
+        for (resource, wanted) in limits {
+            lower(resource, wanted)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sets both limits, never above what already holds.
+fn lower(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is valid and filled by the first call.
+    let result = unsafe {
+        libc::getrlimit(resource, &raw mut limit);
+        limit.rlim_max = limit.rlim_max.min(wanted);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(resource, &raw const limit)
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// A path that does not exist needs no rule; a file takes no rights of directories.
+fn rule(path: &Path, access: BitFlags<AccessFs>, abi: ABI) -> Option<(PathFd, BitFlags<AccessFs>)> {
+    let file = PathFd::new(path).ok()?;
+    let access = if path.is_dir() {
+        access
+    } else {
+        access & AccessFs::from_file(abi)
+    };
+    Some((file, access))
+}
+
+/// Places of packages that the operator named.
+fn libraries() -> Vec<PathBuf> {
+    ["R_LIBS", "R_LIBS_SITE"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>())
+        .filter(|path| path.is_absolute())
+        .collect()
+}
+
+fn landlock_abi(at_most: i32) -> Result<ABI, String> {
+    /// Asks for the version instead of making a ruleset.
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag the call reads no memory.
+    let found = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            VERSION,
+        )
+    };
+    let abi = i32::try_from(found).unwrap_or(0).min(at_most);
+    match abi {
+        ..=0 => Err("the sandbox needs Landlock, which this kernel does not have or has switched off: it needs Linux 5.13 \
+                     or later with `landlock` in the `lsm=` list; `--sandbox=off` runs user code without protection"
+            .to_owned()),
+        1 => Ok(ABI::V1),
+        2 => Ok(ABI::V2),
+        3 => Ok(ABI::V3),
+        4 => Ok(ABI::V4),
+        5 => Ok(ABI::V5),
+        _ => Ok(ABI::V6),
+    }
+}

@@ -1,0 +1,203 @@
+//! What the sandbox refuses, tried from R as user code would.
+
+mod driver;
+
+use std::os::unix::net::UnixListener;
+
+use driver::{Parent, Session};
+use warren_rhost::session::Ending;
+
+fn session() -> (Parent, Session) {
+    let mut parent = Parent::start();
+    let session = parent.fork();
+    (parent, session)
+}
+
+/// Runs code that must fail as an R error, and gives the console.
+fn refused(session: &mut Session, code: &str) -> String {
+    let answer = session.run(&format!("options(warn = 1); {code}"));
+    assert!(
+        matches!(answer.ending, Ending::Error { .. }),
+        "{code}: {:?} {}",
+        answer.ending,
+        answer.console
+    );
+    answer.console
+}
+
+#[test]
+fn files_of_others_cannot_be_read() {
+    let (mut parent, mut session) = session();
+    let mut other = parent.fork();
+    other.console_of("cat('private', file = 'mine')");
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    let paths = [
+        "/etc/shadow".to_owned(),
+        format!("/proc/{}/environ", std::process::id()),
+        format!("/proc/{}/environ", parent.pid()),
+        format!("/proc/{}/mem", other.pid),
+        other.work().join("mine").display().to_string(),
+        outside.path().display().to_string(),
+        "/root/.profile".to_owned(),
+    ];
+    for path in paths {
+        let console = refused(&mut session, &format!("readLines('{path}')"));
+        assert!(console.contains("Permission denied"), "{path}: {console}");
+    }
+}
+
+#[test]
+fn nothing_can_be_written_outside() {
+    let (_parent, mut session) = session();
+    let outside = tempfile::tempdir().unwrap();
+    let outside = outside.path().display();
+    for code in [
+        format!("cat('x', file = '{outside}/x')"),
+        "cat('x', file = file.path(R.home('library'), 'x'))".to_owned(),
+        "cat('x', file = '/tmp/warren-sandbox-test')".to_owned(),
+        "stopifnot(file.symlink('/etc/shadow', 'link')); readLines('link')".to_owned(),
+        "stopifnot(file.link('/etc/shadow', 'hard'))".to_owned(),
+        format!("stopifnot(file.rename('x', '{outside}/x'))"),
+        format!("stopifnot(dir.create('{outside}/d'))"),
+    ] {
+        refused(&mut session, &code);
+    }
+    assert_eq!(
+        session.console_of("cat('x', file = 'x'); readLines('x', warn = FALSE)"),
+        "[1] \"x\"\n"
+    );
+}
+
+#[test]
+fn no_socket_of_any_kind_is_to_be_had() {
+    let (_parent, mut session) = session();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    refused(
+        &mut session,
+        &format!("socketConnection('127.0.0.1', {port}, timeout = 5)"),
+    );
+    refused(&mut session, "serverSocket(0)");
+    let local = session.work().join("socket");
+    let _listener = UnixListener::bind(&local).unwrap();
+    for program in [
+        format!(
+            "import socket; socket.socket(socket.AF_UNIX).connect('{}')",
+            local.display()
+        ),
+        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)".to_owned(),
+        "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)".to_owned(),
+    ] {
+        std::fs::write(session.work().join("try.py"), program).unwrap();
+        let printed = session.console_of("system('python3 try.py 2>&1')");
+        // Without Python there is nothing to try with.
+        assert!(
+            printed.contains("Operation not permitted") || printed.contains("not found"),
+            "{printed}"
+        );
+    }
+}
+
+#[test]
+fn other_processes_are_out_of_reach() {
+    let (mut parent, mut session) = session();
+    let other = parent.fork();
+    let code = format!("stopifnot(tools::pskill({}, 0))", other.pid);
+    let console = session.run(&code);
+    // Without Landlock's ABI 6 the kernel lets signals of the same user pass.
+    if landlock_abi() >= 6 {
+        assert!(matches!(console.ending, Ending::Error { .. }));
+    } else {
+        println!("skipped: signals are not scoped before Landlock ABI 6");
+    }
+    let printed = session.console_of("print(system('unshare -Ur true 2>/dev/null') != 0L)");
+    assert_eq!(printed, "[1] TRUE\n");
+}
+
+fn landlock_abi() -> i64 {
+    // SAFETY: with this flag the call reads no memory.
+    unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0_usize,
+            1_u32,
+        )
+    }
+}
+
+#[test]
+fn resources_have_an_end() {
+    let (_parent, mut session) = session();
+    let answer = session.run("x <- numeric(1.3e9)");
+    assert!(
+        matches!(answer.ending, Ending::OutOfMemory { .. }),
+        "{:?}",
+        answer.ending
+    );
+    let printed = session.console_of("system('ulimit -c; ulimit -n')");
+    assert_eq!(printed, "0\n4096\n");
+    let printed = session.console_of("print(system('head -c 1100000000 /dev/zero > big 2>/dev/null') != 0L); file.size('big') <= 2^30");
+    assert_eq!(printed, "[1] TRUE\n[1] TRUE\n");
+    assert_eq!(session.console_of("unlink('big'); 1"), "[1] 1\n");
+}
+
+#[test]
+fn what_r_needs_still_works() {
+    let (_parent, mut session) = session();
+    assert_eq!(
+        session.console_of("parallel::detectCores() >= 1L"),
+        "[1] TRUE\n"
+    );
+    assert_eq!(
+        session.console_of("unlist(parallel::mclapply(1:2, function(i) i, mc.cores = 2))"),
+        "[1] 1 2\n"
+    );
+    assert_eq!(
+        session.console_of("system('echo works; ls /proc/self/fd >/dev/null')"),
+        "works\n"
+    );
+    assert_eq!(
+        session.console_of("nchar(format(Sys.time(), tz = 'Europe/Berlin')) > 0"),
+        "[1] TRUE\n"
+    );
+    assert_eq!(session.run("plot(1)").changed_files, ["unnamedplot001.png"]);
+    session.console_of("setwd(tempdir()); cat(1, file = 'x'); system('cp x y')");
+}
+
+#[test]
+fn packages_can_be_installed_into_the_session() {
+    let (_parent, mut session) = session();
+    let code = "dir.create('demo/R', recursive = TRUE)
+        writeLines(c('Package: demo', 'Version: 1.0', 'Title: D', 'Description: D.', 'License: GPL-2', 'Author: A', \
+        'Maintainer: A <a@example.org>'), 'demo/DESCRIPTION')
+        writeLines('export(f)', 'demo/NAMESPACE'); writeLines('f <- function() 42', 'demo/R/f.R')
+        install.packages('demo', repos = NULL, type = 'source', quiet = TRUE)
+        demo::f()";
+    let printed = session.console_of(code);
+    assert!(printed.ends_with("[1] 42\n"), "{printed}");
+    assert!(session.work().join(".library/demo").is_dir());
+}
+
+#[test]
+fn an_older_landlock_still_keeps_paths_shut() {
+    let mut parent = Parent::start_with(&["--landlock-abi", "2"]).unwrap();
+    let mut session = parent.fork();
+    refused(&mut session, "readLines('/etc/shadow')");
+    refused(&mut session, "cat('x', file = '/tmp/warren-sandbox-test')");
+    assert_eq!(session.console_of("cat(1, file = 'x'); 1"), "[1] 1\n");
+}
+
+#[test]
+fn the_sandbox_can_be_switched_off_and_only_by_name() {
+    let mut parent = Parent::start_with(&["--sandbox=off"]).unwrap();
+    let mut session = parent.fork();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(outside.path(), "open\n").unwrap();
+    let printed = session.console_of(&format!("readLines('{}')", outside.path().display()));
+    assert_eq!(printed, "[1] \"open\"\n");
+    let message = Parent::start_with(&["--sandbox=no"]).err().unwrap();
+    assert!(message.contains("`on` or `off`"), "{message}");
+    let message = Parent::start_with(&["--landlock-abi", "0"]).err().unwrap();
+    assert!(message.contains("needs Landlock"), "{message}");
+}
