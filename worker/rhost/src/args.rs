@@ -61,7 +61,9 @@ impl Args {
             let (name, value) = if let Some((name, value)) = name.split_once('=') {
                 (name.to_owned(), OsString::from(value))
             } else {
-                let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+                let value = arguments
+                    .next()
+                    .ok_or_else(|| format!("{name} needs a value"))?;
                 (name, value)
             };
             let text = value.to_string_lossy();
