@@ -2,6 +2,7 @@
 
 mod driver;
 
+use std::io::Write;
 use std::os::unix::net::UnixListener;
 
 use driver::{Parent, Session};
@@ -108,7 +109,11 @@ fn other_processes_are_out_of_reach() {
     if landlock_abi() >= 6 {
         assert!(matches!(console.ending, Ending::Error { .. }));
     } else {
-        println!("skipped: signals are not scoped before Landlock ABI 6");
+        writeln!(
+            std::io::stderr(),
+            "skipped: Landlock scopes signals from ABI 6 on"
+        )
+        .unwrap();
     }
     let printed = session.console_of("print(system('unshare -Ur true 2>/dev/null') != 0L)");
     assert_eq!(printed, "[1] TRUE\n");

@@ -34,8 +34,8 @@ pub(crate) fn widen(value: i32) -> f64 {
 
 /// A double in the shortest text that reads back the same.
 pub(crate) fn double(value: f64, out: &mut Vec<u8>) {
-    /// Below this every whole number is exact and is written without an exponent.
-    const WHOLE: f64 = 1e15;
+    /// Below this whole numbers fit 64 bits and are written without point or exponent.
+    const WHOLE: f64 = 9e18;
 
     if value.is_nan() {
         // The low word tells R's NA from other NaNs.
@@ -54,7 +54,7 @@ pub(crate) fn double(value: f64, out: &mut Vec<u8>) {
         && value.abs() < WHOLE
         && !(value == 0.0 && value.is_sign_negative())
     {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 1e15")]
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 9e18")]
         json(&(value as i64), out);
     } else {
         json(&value, out);

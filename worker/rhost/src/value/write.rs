@@ -334,8 +334,8 @@ unsafe fn write_char(value: Sexp, out: &mut Vec<u8>) {
             text::string(plain, out);
             return;
         }
-        // CE_BYTES (2) and CE_SYMBOL (5) have no translation.
-        if matches!((f().Rf_getCharCE)(value), 2 | 5) {
+        // CE_BYTES (3) and CE_SYMBOL (5) have no translation.
+        if matches!((f().Rf_getCharCE)(value), 3 | 5) {
             text::lossy(raw.to_bytes(), out);
             return;
         }

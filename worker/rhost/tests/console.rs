@@ -1,0 +1,61 @@
+//! The console against R's own: every script of `tests/console` prints, byte for byte, what R prints for it.
+//!
+//! R is given `options(error = expression(NULL))` so that it goes on after an error, as a session does; a run does
+//! not, so each script has an error at its end only.
+
+mod driver;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use driver::Parent;
+
+/// What R prints, with both streams on one pipe.
+fn reference(script: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("script.R");
+    fs::write(
+        &file,
+        format!("options(error = expression(NULL))\n{script}"),
+    )
+    .unwrap();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "exec R --vanilla --no-echo --no-readline < script.R 2>&1",
+        ])
+        .current_dir(&directory)
+        .env("LC_ALL", "C.UTF-8")
+        .env("LANGUAGE", "en")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_script_prints_what_r_prints() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/console");
+    let mut scripts: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    scripts.sort();
+    assert!(scripts.len() >= 40);
+    let mut parent = Parent::start();
+    let mut wrong = Vec::new();
+    for path in scripts {
+        let script = fs::read_to_string(&path).unwrap();
+        let mut session = parent.fork();
+        let printed = session.run(&script).console;
+        let expected = reference(&script);
+        if printed != expected {
+            let name = path.file_stem().unwrap_or_default().display().to_string();
+            wrong.push(format!(
+                "== {name}: the session\n{printed}== and R\n{expected}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

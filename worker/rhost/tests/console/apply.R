@@ -1,0 +1,5 @@
+sapply(1:3, function(i) i^2)
+lapply(1:2, identity)
+vapply(c(a = 1, b = 2), function(v) v * 2, 0)
+Map(function(a, b) a + b, 1:2, 3:4)
+do.call(rbind, list(1:2, 3:4))

@@ -1,0 +1,5 @@
+cat("no newline")
+cat("a", 1, TRUE, "\n")
+cat("tab\there\n")
+cat("x\n", "y\n", sep = "")
+cat(1:3, sep = ", ", fill = TRUE)

@@ -1,0 +1,5 @@
+# nothing
+
+   # more
+1 # one
+#last

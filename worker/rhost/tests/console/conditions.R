@@ -1,0 +1,5 @@
+tryCatch(warning("w"), warning = function(w) w)
+tryCatch(message("m"), message = function(m) cat("got:", conditionMessage(m)))
+simpleError("E")
+simpleWarning("W")
+signalCondition(simpleCondition("nobody"), NULL)

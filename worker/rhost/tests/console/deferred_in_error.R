@@ -1,0 +1,3 @@
+f <- function() { warning("w1"); warning("w2"); stop("e") }
+try(f())
+f()

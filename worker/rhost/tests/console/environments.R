@@ -1,0 +1,6 @@
+e <- new.env()
+assign("x", 1, e)
+ls(e)
+globalenv()
+baseenv()
+emptyenv()

@@ -1,0 +1,3 @@
+f <- function(x) stop("bad ", x)
+g <- function() f(1)
+g()

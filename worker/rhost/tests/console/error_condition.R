@@ -1,0 +1,1 @@
+stop(structure(class = c("mine", "error", "condition"), list(message = "custom", call = NULL)))

@@ -1,0 +1,1 @@
+match.arg("x", c("a", "b"))

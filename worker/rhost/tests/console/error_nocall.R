@@ -1,0 +1,2 @@
+f <- function() stop("no call", call. = FALSE)
+f()

@@ -1,0 +1,1 @@
+x_that_is_not_there

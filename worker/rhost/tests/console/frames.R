@@ -1,0 +1,6 @@
+head(mtcars, 3)
+data.frame()
+data.frame(x = 1:2, y = c("a", NA))
+summary(data.frame(x = 1:4))
+matrix(1:6, 2, dimnames = list(NULL, c("a", "b", "c")))
+array(1:8, c(2, 2, 2))

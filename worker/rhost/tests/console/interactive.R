@@ -1,0 +1,3 @@
+interactive()
+commandArgs(TRUE)
+nchar(Sys.getenv("HOME")) > 0

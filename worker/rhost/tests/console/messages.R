@@ -1,0 +1,3 @@
+message("a"); cat("b\n"); message("c", appendLF = FALSE); cat("d")
+message("")
+print("e")

@@ -1,0 +1,6 @@
+outer(1:3, 1:3)
+withVisible(invisible(3))
+identity(invisible(3))
+local({ a <- 1; a })
+eval(quote(1 + 1))
+evalq(x <- 3)

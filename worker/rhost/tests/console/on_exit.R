@@ -1,0 +1,3 @@
+f <- function() { on.exit(cat("bye\n")); stop("x") }
+try(f())
+f()

@@ -1,0 +1,6 @@
+setClass("P", representation(a = "numeric"))
+new("P", a = 1)
+setMethod("show", "P", function(object) cat("<P>\n"))
+new("P", a = 1)
+setGeneric("area", function(s) standardGeneric("area"))
+isVirtualClass("P")

@@ -1,0 +1,5 @@
+f <- function() g()
+g <- function() stop("deep")
+try(f(), silent = TRUE)
+geterrmessage()
+traceback()

@@ -1,0 +1,6 @@
+try(stop("oops"))
+try(log("a"))
+x <- try(stop("silent"), silent = TRUE)
+class(x)
+cat(x)
+tryCatch(stop("e"), error = function(e) print(e), finally = cat("finally\n"))

@@ -1,0 +1,4 @@
+f <- function() warning("w")
+f()
+log(-1)
+as.integer("x")

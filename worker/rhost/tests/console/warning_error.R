@@ -1,0 +1,3 @@
+options(warn = 2)
+f <- function() as.integer("x")
+f()

@@ -1,0 +1,2 @@
+for (i in 1:5) warning(paste("w", i))
+1

@@ -1,0 +1,2 @@
+f <- function() { warning("first"); stop("second") }
+f()
