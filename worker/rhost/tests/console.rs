@@ -3,6 +3,11 @@
 //! R is given `options(error = expression(NULL))` so that it goes on after an error, as a session does; a run does
 //! not, so each script has an error at its end only.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
+
 mod driver;
 
 use std::fs;

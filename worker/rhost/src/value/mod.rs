@@ -3,6 +3,7 @@
 mod build;
 mod json;
 mod plan;
+mod table;
 mod text;
 mod write;
 
