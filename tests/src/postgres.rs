@@ -107,6 +107,44 @@ pub async fn drop_database(server: &Address, database: &Address) {
         .await;
 }
 
+/// A database that is removed again when this is dropped.
+pub struct OwnDatabase {
+    server: Address,
+    /// How to reach it.
+    pub address: Address,
+}
+
+impl OwnDatabase {
+    /// Makes an empty one on a server.
+    pub async fn create(server: &Address) -> Self {
+        Self {
+            server: server.clone(),
+            address: create_database(server).await,
+        }
+    }
+}
+
+impl Drop for OwnDatabase {
+    fn drop(&mut self) {
+        drop_database_now(&self.server, &self.address);
+    }
+}
+
+/// Removes a database from where nothing can be awaited.
+pub fn drop_database_now(server: &Address, database: &Address) {
+    let (server, database) = (server.clone(), database.clone());
+    // Drop cannot wait in this runtime; a thread with its own can.
+    let removed = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(drop_database(&server, &database));
+        }
+    });
+    let _ = removed.join();
+}
+
 /// A PostgreSQL server of one test.
 pub struct OwnServer {
     bin: PathBuf,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
 
 use super::{Api, House, PASSWORD, Worker};
@@ -18,6 +19,7 @@ pub struct Builder {
     workers: usize,
     lease_seconds: f64,
     server: Option<Address>,
+    as_shipped: bool,
 }
 
 impl Default for Builder {
@@ -45,6 +47,7 @@ impl Builder {
             workers: 1,
             lease_seconds: 3.0,
             server: None,
+            as_shipped: false,
         }
     }
 
@@ -65,6 +68,15 @@ impl Builder {
     pub fn lease(self, lease: Duration) -> Self {
         Self {
             lease_seconds: lease.as_secs_f64(),
+            ..self
+        }
+    }
+
+    /// With the defaults of the product where a test would have others, and logs of what goes wrong only.
+    #[must_use]
+    pub fn as_shipped(self) -> Self {
+        Self {
+            as_shipped: true,
             ..self
         }
     }
@@ -109,6 +121,7 @@ impl Builder {
             s3_url: format!("http://{}", s3.addr()),
             s3: Some(s3),
             lease_seconds: self.lease_seconds.to_string(),
+            as_shipped: self.as_shipped,
             dir,
             started: 0,
         };
@@ -134,10 +147,17 @@ impl House {
             ("WARREN_S3_BUCKET", "warren".to_owned()),
             ("WARREN_S3_ACCESS_KEY", "warren".to_owned()),
             ("WARREN_S3_SECRET_KEY", "secret".to_owned()),
-            ("WARREN_LEASE_SECONDS", self.lease_seconds.clone()),
-            ("WARREN_LOG", "info".to_owned()),
         ];
-        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+        let own = if self.as_shipped {
+            vec![("WARREN_LOG", "warn".to_owned())] // and the default lease
+        } else {
+            vec![
+                ("WARREN_LEASE_SECONDS", self.lease_seconds.clone()),
+                ("WARREN_LOG", "info".to_owned()),
+            ]
+        };
+        let all = pairs.into_iter().chain(own);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Starts another API node and waits until it is ready; returns its place in [`House::apis`].
@@ -190,16 +210,12 @@ impl House {
         if let Some(link) = options.amqp_via {
             settings.push(("WARREN_AMQP_URL".to_owned(), self.amqp_via(link)));
         }
-        let heartbeat = self.lease_seconds.parse::<f64>().unwrap_or(3.0) / 4.0;
-        settings.extend([
-            ("WARREN_HEARTBEAT_SECONDS".to_owned(), heartbeat.to_string()),
-            (
-                "WARREN_WORK_DIR".to_owned(),
-                work_dir.to_string_lossy().into_owned(),
-            ),
-            ("WARREN_PARENTS".to_owned(), "1".to_owned()),
-            ("WARREN_INTERRUPT_GRACE".to_owned(), "2".to_owned()),
-        ]);
+        settings.push((
+            "WARREN_WORK_DIR".to_owned(),
+            work_dir.to_string_lossy().into_owned(),
+        ));
+        let probe = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+        settings.extend(self.worker_env(probe));
         settings.extend(options.env);
         let log = self.log("worker");
         let mut process = Process::start(
@@ -215,11 +231,35 @@ impl House {
                 "the worker ended:\n{}",
                 process.log_text()
             );
-            process.log_text().contains("Ready, with R").then_some(())
+            let ready = if self.as_shipped {
+                let client = Client::anonymous(probe);
+                let request = client.request(Method::GET, "/health/ready");
+                let answer = client.try_send(request).await;
+                answer.is_ok_and(|answer| answer.status == StatusCode::OK)
+            } else {
+                process.log_text().contains("Ready, with R")
+            };
+            ready.then_some(())
         })
         .await;
         self.workers.push(Worker { process, work_dir });
         place
+    }
+
+    /// Settings of a worker; `probe` is where it can be asked whether it is ready when its log does not say so.
+    fn worker_env(&self, probe: SocketAddr) -> Vec<(String, String)> {
+        let pairs = if self.as_shipped {
+            vec![("WARREN_METRICS_LISTEN", probe.to_string())]
+        } else {
+            let heartbeat = self.lease_seconds.parse::<f64>().unwrap_or(3.0) / 4.0;
+            vec![
+                ("WARREN_HEARTBEAT_SECONDS", heartbeat.to_string()),
+                ("WARREN_PARENTS", "1".to_owned()),
+                ("WARREN_INTERRUPT_GRACE", "2".to_owned()),
+            ]
+        };
+        let own = pairs.into_iter();
+        own.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Where RabbitMQ is.

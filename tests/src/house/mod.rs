@@ -37,6 +37,7 @@ pub struct House {
     s3: Option<S3Server>,
     s3_url: String,
     lease_seconds: String,
+    as_shipped: bool,
     dir: TempDir,
     started: usize,
 }
@@ -223,17 +224,7 @@ impl Drop for House {
         self.apis.clear();
         drop(self.s3.take());
         if self.own_database && !std::thread::panicking() {
-            let (server, database) = (self.server.clone(), self.database.clone());
-            // Drop cannot wait in this runtime; a thread with its own can.
-            let removed = std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build();
-                if let Ok(runtime) = runtime {
-                    runtime.block_on(postgres::drop_database(&server, &database));
-                }
-            });
-            let _ = removed.join();
+            postgres::drop_database_now(&self.server, &self.database);
         }
     }
 }

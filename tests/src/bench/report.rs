@@ -1,0 +1,163 @@
+//! What a run found, for machines as it is and for people as a table.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::figure::Figure;
+use super::machine::Machine;
+use super::plan::Plan;
+use super::ratio::{self, Bound, Ratio};
+use super::series::{Round, Series};
+use super::table::Table;
+
+/// Everything a run found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    machine: Machine,
+    plan: Plan,
+    figures: Vec<Row>,
+    ratios: Vec<Ratio>,
+}
+
+/// One figure.
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    name: &'static str,
+    #[serde(skip)]
+    title: &'static str,
+    clients: usize,
+    p50_ms: f64,
+    p99_ms: f64,
+    rate_per_s: f64,
+    samples: u64,
+    rounds: Vec<Round>,
+    /// CPU time a call, by who spent it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cpu_ms_per_call: BTreeMap<&'static str, f64>,
+}
+
+impl Row {
+    fn new(figure: Figure, series: &Series) -> Self {
+        Self {
+            name: figure.name(),
+            title: figure.title(),
+            clients: figure.clients(),
+            p50_ms: series.quantile_ms(0.5),
+            p99_ms: series.quantile_ms(0.99),
+            rate_per_s: series.rate_per_s(),
+            samples: series.samples(),
+            rounds: series.rounds().to_vec(),
+            cpu_ms_per_call: series.cpu_ms_per_call().into_iter().collect(),
+        }
+    }
+}
+
+impl Report {
+    /// Puts together what was measured.
+    pub(super) fn new(plan: &Plan, machine: Machine, measured: &BTreeMap<Figure, Series>) -> Self {
+        let rows = measured.iter();
+        Self {
+            machine,
+            plan: plan.clone(),
+            figures: rows
+                .map(|(figure, series)| Row::new(*figure, series))
+                .collect(),
+            ratios: ratio::all(measured),
+        }
+    }
+
+    fn figures(&self) -> Table {
+        let mut table = Table::new(&["", "clients", "p50 ms", "p99 ms", "per s", "calls"]);
+        for row in &self.figures {
+            table.row(vec![
+                row.title.to_owned(),
+                row.clients.to_string(),
+                format!("{:.2}", row.p50_ms),
+                format!("{:.2}", row.p99_ms),
+                format!("{:.0}", row.rate_per_s),
+                row.samples.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn ratios(&self) -> Table {
+        let mut table = Table::new(&["ratio", "measured", "bound", ""]);
+        for ratio in &self.ratios {
+            let bound = match ratio.bound {
+                Bound::AtMost(most) => format!("at most {most}"),
+                Bound::AtLeast(least) => format!("at least {least}"),
+            };
+            let verdict = if ratio.holds { "holds" } else { "missed" };
+            table.row(vec![
+                ratio.title.to_owned(),
+                format!("{:.3}", ratio.value),
+                bound,
+                verdict.to_owned(),
+            ]);
+        }
+        table
+    }
+
+    /// CPU time; nothing when nobody could be found.
+    fn cpu(&self) -> Option<Table> {
+        let rows = || {
+            self.figures
+                .iter()
+                .filter(|row| !row.cpu_ms_per_call.is_empty())
+        };
+        let parts: Vec<&str> = rows().next()?.cpu_ms_per_call.keys().copied().collect();
+        let mut heads = vec!["CPU ms a call", "clients"];
+        heads.extend(&parts);
+        heads.push("all");
+        let mut table = Table::new(&heads);
+        for row in rows() {
+            let mut cells = vec![row.title.to_owned(), row.clients.to_string()];
+            let spent = parts.iter().map(|part| row.cpu_ms_per_call[part]);
+            cells.extend(spent.clone().map(|ms| format!("{ms:.2}")));
+            cells.push(format!("{:.2}", spent.sum::<f64>()));
+            table.row(cells);
+        }
+        Some(table)
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} UTC, {} cores, {}, Linux {}",
+            self.date, self.cores, self.cpu, self.kernel
+        )?;
+        write!(
+            f,
+            "R {}, PostgreSQL {}, RabbitMQ {}",
+            self.r, self.postgresql, self.rabbitmq
+        )?;
+        if !self.durable {
+            write!(f, "\nPostgreSQL does not wait for the disk: not comparable")?;
+        }
+        if !self.release {
+            write!(f, "\nThese programs are not optimised: not comparable")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.machine)?;
+        writeln!(
+            f,
+            "{} rounds; p50 and p99 of all calls, rates and ratios as medians of the rounds",
+            self.plan.rounds
+        )?;
+        write!(f, "\n{}\n{}", self.figures(), self.ratios())?;
+        match self.cpu() {
+            Some(cpu) => write!(f, "\n{cpu}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Warren as its callers have it: a whole one, with the settings it is shipped with.
+
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::BenchError;
+use super::http::{Connection, Target};
+use super::load::Caller;
+use crate::{Builder, House};
+
+/// What is executed.
+const CODE: &str = r#"{"code":"1+1"}"#;
+
+/// One API node, one worker, and sessions that are open all the time.
+pub(super) struct Warren {
+    pub(super) house: House,
+    target: Target,
+    sessions: Vec<String>,
+}
+
+/// An answer to `POST /sessions`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Opened {
+    session_id: String,
+}
+
+/// An answer to an execute.
+#[derive(Deserialize)]
+struct Executed {
+    success: bool,
+}
+
+impl Warren {
+    /// Starts it and opens this many sessions.
+    pub(super) async fn start(sessions: usize) -> Result<Self, BenchError> {
+        let house = Builder::new().as_shipped().build().await;
+        let admin = house.admin().await;
+        let target = Target::new(house.apis[0].addr, admin.token())?;
+        let mut warren = Self {
+            house,
+            target,
+            sessions: Vec::new(),
+        };
+        let mut connection = Connection::open(&warren.target).await?;
+        for _ in 0..sessions {
+            let session = open(&mut connection).await?;
+            warren.sessions.push(session);
+        }
+        Ok(warren)
+    }
+
+    /// A client for each of the first sessions, connected.
+    pub(super) async fn clients(&self, count: usize) -> Result<Vec<SessionClient>, BenchError> {
+        let mut clients = Vec::new();
+        for session in self.sessions.iter().take(count) {
+            clients.push(SessionClient {
+                connection: Connection::open(&self.target).await?,
+                path: format!("/sessions/{session}/execute"),
+            });
+        }
+        Ok(clients)
+    }
+
+    /// Opens sessions one after another: how long each took to be open, and to have answered.
+    pub(super) async fn opens(
+        &self,
+        count: u32,
+    ) -> Result<(Vec<Duration>, Vec<Duration>), BenchError> {
+        let mut connection = Connection::open(&self.target).await?;
+        let (mut opened, mut answered) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let began = Instant::now();
+            let session = open(&mut connection).await?;
+            opened.push(began.elapsed());
+            execute(&mut connection, &format!("/sessions/{session}/execute")).await?;
+            answered.push(began.elapsed());
+            close(&mut connection, &session).await?;
+        }
+        Ok((opened, answered))
+    }
+}
+
+/// A client with a session and a connection of its own.
+pub(super) struct SessionClient {
+    connection: Connection,
+    path: String,
+}
+
+impl Caller for SessionClient {
+    async fn call(&mut self) -> Result<(), BenchError> {
+        execute(&mut self.connection, &self.path).await
+    }
+}
+
+async fn open(connection: &mut Connection) -> Result<String, BenchError> {
+    let what = "opening a session";
+    let status = StatusCode::CREATED;
+    let body = connection
+        .ask(what, Method::POST, "/sessions", "{}", status)
+        .await?;
+    let opened: Opened = read(what, status, &body)?;
+    Ok(opened.session_id)
+}
+
+async fn execute(connection: &mut Connection, path: &str) -> Result<(), BenchError> {
+    let what = "executing 1+1";
+    let status = StatusCode::OK;
+    let body = connection
+        .ask(what, Method::POST, path, CODE, status)
+        .await?;
+    match read(what, status, &body)? {
+        Executed { success: true } => Ok(()),
+        Executed { success: false } => Err(unexpected(what, status, &body)),
+    }
+}
+
+async fn close(connection: &mut Connection, session: &str) -> Result<(), BenchError> {
+    let path = format!("/sessions/{session}");
+    let what = "closing a session";
+    connection
+        .ask(what, Method::DELETE, &path, "", StatusCode::OK)
+        .await
+        .map(drop)
+}
+
+fn read<'a, T: Deserialize<'a>>(
+    what: &'static str,
+    status: StatusCode,
+    body: &'a [u8],
+) -> Result<T, BenchError> {
+    serde_json::from_slice(body).map_err(|_error| unexpected(what, status, body))
+}
+
+fn unexpected(what: &'static str, status: StatusCode, body: &[u8]) -> BenchError {
+    let body = String::from_utf8_lossy(body).into_owned();
+    BenchError::Refused { what, status, body }
+}
