@@ -138,21 +138,16 @@ fn close_range(first: c_uint, last: c_uint) -> io::Result<()> {
 
 /// The session's own places, and the environment that names them.
 fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
-    let make = |path: &Path| match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    };
     let (work, tmp, home) = (dir.join("work"), dir.join("tmp"), dir.join("home"));
     let r_tmp = tmp.join("Rtmp");
-    let cache = home.join(".cache");
-    for path in [&work, &tmp, &home, &r_tmp, &cache] {
+    for path in [&work, &tmp, &home, &r_tmp] {
         make(path)?;
     }
     std::env::set_current_dir(&work)?;
     // SAFETY: the process has one thread; R keeps its copy of the directory's name for ever.
     unsafe {
         std::env::set_var("HOME", &home);
-        std::env::set_var("XDG_CACHE_HOME", &cache);
+        std::env::set_var("XDG_CACHE_HOME", home.join(".cache"));
         std::env::set_var("TMPDIR", &tmp);
         std::env::set_var("R_SESSION_TMPDIR", &r_tmp);
         std::env::set_var("PWD", &work);
@@ -161,6 +156,14 @@ fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
         *v().R_TempDir = CString::new(r_tmp.as_os_str().as_bytes())?.into_raw();
     }
     Ok(work)
+}
+
+/// Makes a directory that may be there already.
+fn make(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// R seeds itself from time and process id at the first draw, since the parent drew nothing; C must be told.

@@ -9,6 +9,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::child::{self, Outfit};
+use crate::processes;
 
 /// A new child and what the worker gets of it.
 pub(crate) struct Forked {
@@ -48,7 +49,10 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit) -> io::Result<Forked> {
     let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))?;
     // Both sides set it, so that neither has to wait for the other.
     let _ = rustix::process::setpgid(Some(pid), Some(pid));
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+        // The worker will not know of this child.
+        processes::kill(pid);
+    })?;
     Ok(Forked {
         pid,
         frames,

@@ -54,4 +54,14 @@ mod tests {
         assert_eq!(header(b"hello", 4), Err(expected.clone()));
         assert_eq!(payload_bytes(5_u32.to_le_bytes(), 4), Err(expected));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_asks_for_more_than_the_limit(head: [u8; HEADER_BYTES], limit in 0_usize..1 << 33) {
+            match payload_bytes(head, limit) {
+                Ok(bytes) => proptest::prop_assert!(bytes <= limit),
+                Err(FrameError::TooLong { bytes, .. }) => proptest::prop_assert!(bytes > limit),
+            }
+        }
+    }
 }

@@ -257,3 +257,113 @@ fn character_of(item: &Json) -> Option<Text> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn planned(text: &str, declared: Option<RType>) -> Result<Plan, String> {
+        plan(Json::parse(text)?, declared)
+    }
+
+    #[test]
+    fn columns_keep_their_order_and_missing_fields_are_na() {
+        let expected = Plan::Frame {
+            columns: vec![
+                ("b".into(), Plan::Character(vec![Some("x".into()), None])),
+                ("a".into(), Plan::Logical(vec![NA_INT, 1])),
+            ],
+            rows: 2,
+        };
+        assert_eq!(planned(r#"[{"b":"x"},{"a":true}]"#, None), Ok(expected));
+    }
+
+    #[test]
+    fn ragged_columns_are_refused_by_name() {
+        let message = planned(r#"{"a":[1],"b":[1,2]}"#, Some(RType::DataFrame)).unwrap_err();
+        assert_eq!(message, "column `b` has 2 rows, but `a` has 1");
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+        assert!(planned(&deep, None).is_err());
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::Bool),
+            any::<f64>().prop_map(Json::Number),
+            "NA|NaN|-?Inf|.{0,3}".prop_map(Json::String),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::Array),
+                prop::collection::vec(("[ab]{0,2}", inner), 0..5).prop_map(Json::Object),
+            ]
+        })
+    }
+
+    fn any_type() -> impl Strategy<Value = Option<RType>> {
+        prop::sample::select(vec![
+            None,
+            Some(RType::Logical),
+            Some(RType::Numeric),
+            Some(RType::Integer),
+            Some(RType::Character),
+            Some(RType::Vector),
+            Some(RType::Matrix),
+            Some(RType::DataFrame),
+        ])
+    }
+
+    fn length(plan: &Plan) -> usize {
+        match plan {
+            Plan::Null => 0,
+            Plan::Logical(values) | Plan::Integer(values) => values.len(),
+            Plan::Double(values) => values.len(),
+            Plan::Character(values) => values.len(),
+            Plan::List { items, .. } => items.len(),
+            Plan::Matrix { rows, columns, .. } => rows * columns,
+            Plan::Frame { rows, .. } => *rows,
+        }
+    }
+
+    /// What `build` relies on.
+    fn is_sound(plan: &Plan) -> bool {
+        match plan {
+            Plan::List { items, names } => {
+                items.iter().all(is_sound)
+                    && names
+                        .as_ref()
+                        .is_none_or(|names| names.len() == items.len())
+            }
+            Plan::Matrix {
+                data,
+                rows,
+                columns,
+            } => length(data) == rows * columns,
+            Plan::Frame { columns, rows } => {
+                columns.iter().all(|(_, column)| length(column) == *rows)
+            }
+            _ => true,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_planned_soundly_or_refused(json in any_json(), declared in any_type()) {
+            if let Ok(plan) = plan(json, declared) {
+                prop_assert!(is_sound(&plan), "{plan:?}");
+            }
+        }
+
+        #[test]
+        fn text_that_is_no_json_is_refused_without_harm(text in ".{0,64}", declared in any_type()) {
+            let _ = planned(&text, declared);
+        }
+    }
+}
