@@ -10,6 +10,8 @@
 //!
 //! Console bytes travel on neither: each child has one pipe for them (see `docs/RHOST.md`).
 
+#![forbid(unsafe_code)]
+
 pub mod control;
 pub mod frame;
 pub mod session;
