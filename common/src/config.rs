@@ -1,5 +1,9 @@
 //! Settings that both tiers share. Every setting is an environment variable `WARREN_…` (or the option of the same name);
 //! wrong values stop the start with the name and the reason, secrets never print.
+#![expect(
+    clippy::doc_markdown,
+    reason = "what describes a setting is also what --help prints, where nobody wants backticks"
+)]
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -177,7 +177,7 @@ impl Keeper {
                     tracing::warn!(error = %error, "RabbitMQ cannot be reached, trying again in {pause:?}");
                 }
                 Err(_elapsed) => {
-                    tracing::warn!("RabbitMQ does not answer, trying again in {pause:?}")
+                    tracing::warn!("RabbitMQ does not answer, trying again in {pause:?}");
                 }
             }
             tokio::time::sleep(pause).await;
