@@ -3,7 +3,7 @@
 mod probe;
 mod users;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -149,11 +149,29 @@ fn with_default_task(mut arguments: Vec<OsString>) -> Vec<OsString> {
 
 /// The command line, whose help also lists every setting of `serve`.
 fn command() -> Command {
-    let settings = ApiConfig::augment_args(Command::new("serve"))
+    let settings = named_after_variables(ApiConfig::augment_args(Command::new("serve")))
         .disable_help_flag(true)
         .help_template("Settings of serve, each an option or an environment variable:\n{options}")
         .render_help();
-    Cli::command().after_help(settings)
+    Cli::command()
+        .after_help(settings)
+        .mut_subcommands(named_after_variables)
+}
+
+/// Messages about an option then name its variable, which is what most people set.
+fn named_after_variables(command: Command) -> Command {
+    command
+        .mut_subcommands(named_after_variables)
+        .mut_args(|argument| {
+            match argument
+                .get_env()
+                .and_then(OsStr::to_str)
+                .map(str::to_owned)
+            {
+                Some(variable) => argument.value_name(variable),
+                None => argument,
+            }
+        })
 }
 
 #[cfg(test)]
@@ -188,6 +206,13 @@ mod tests {
             assert!(variable.starts_with("WARREN_"), "{variable}");
             assert!(help.contains(variable), "{variable}");
         }
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable() {
+        let tried = command().try_get_matches_from(["warren-api", "serve", "--token-seconds=soon"]);
+        let problem = tried.unwrap_err().to_string();
+        assert!(problem.contains("WARREN_TOKEN_SECONDS"), "{problem}");
     }
 
     #[test]

@@ -209,10 +209,9 @@ mod tests {
     fn every_route_of_the_original_is_listed() {
         // The 9.0.1 document names its parameters in its own way.
         let plain = |path: &str| {
-            let parts = path.split('/').map(|part| match part.starts_with('{') {
-                true => "{}",
-                false => part,
-            });
+            let parts = path
+                .split('/')
+                .map(|part| if part.starts_with('{') { "{}" } else { part });
             parts.collect::<Vec<_>>().join("/")
         };
         let listed: BTreeSet<String> = built()

@@ -124,7 +124,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     let tokens = Tokens::load(db.clone(), Duration::from_secs(config.token_seconds.into())).await?;
     let app = Arc::new(App {
         tokens,
-        passwords: Passwords::new(),
+        passwords: Passwords::default(),
         ready: Ready::new(db.clone(), broker.clone()),
         submitter: Arc::new(Submitter::start(
             db.clone(),
@@ -257,7 +257,7 @@ async fn serve(app: &Shared, listener: TcpListener, stop: Stop) -> Result<(), St
         tokio::time::sleep(LAST_ANSWERS).await;
     };
     tokio::select! {
-        served = server => served.map_err(StartError::Serve),
+        end = server => end.map_err(StartError::Serve),
         () = sent_away => Ok(()),
     }
 }

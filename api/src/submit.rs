@@ -82,13 +82,16 @@ enum First {
     Failed(DbError, Work),
 }
 
+/// What a group answers: what became of a job, or why that is not known, and the job is given back.
+type Grouped = Result<Verdict, Box<(DbError, NewJob)>>;
+
 /// Stores jobs and tells workers.
 pub struct Submitter {
     db: Db,
     broker: Broker,
     api: ApiId,
     waiting_limit: u32,
-    group: Group<NewJob, Result<Verdict, (DbError, NewJob)>>,
+    group: Group<NewJob, Grouped>,
 }
 
 impl Submitter {
@@ -224,7 +227,10 @@ impl Submitter {
                 let id = job.id;
                 match self.group.submit(job).await {
                     Ok(Ok(verdict)) => Ok(First::Told(tried(verdict, self.waiting_limit))),
-                    Ok(Err((error, job))) => Ok(First::Failed(error, Work::Turn(job))),
+                    Ok(Err(failed)) => {
+                        let (error, job) = *failed;
+                        Ok(First::Failed(error, Work::Turn(job)))
+                    }
                     // This process stops, perhaps between the statement and its answer.
                     Err(_stopped) => Err(ApiError::InDoubt(id)),
                 }
@@ -305,12 +311,7 @@ pub fn notify(broker: &Broker, queue: QueueName, notice: Notice) {
     });
 }
 
-async fn flush(
-    db: &Db,
-    api: ApiId,
-    waiting_limit: u32,
-    jobs: Vec<NewJob>,
-) -> Vec<Result<Verdict, (DbError, NewJob)>> {
+async fn flush(db: &Db, api: ApiId, waiting_limit: u32, jobs: Vec<NewJob>) -> Vec<Grouped> {
     let stored = async {
         let mut conn = db.conn().await?;
         jobs::submit(&mut conn, api, waiting_limit.into(), &jobs).await
@@ -319,7 +320,7 @@ async fn flush(
         Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
         Err(error) => jobs
             .into_iter()
-            .map(|job| Err((error.clone(), job)))
+            .map(|job| Err(Box::new((error.clone(), job))))
             .collect(),
     }
 }

@@ -26,15 +26,16 @@ pub struct Passwords {
     turns: Arc<Semaphore>,
 }
 
-impl Passwords {
-    /// Nothing is being checked.
-    pub fn new() -> Self {
+impl Default for Passwords {
+    fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZero::get);
         Self {
             turns: Arc::new(Semaphore::new(cores)),
         }
     }
+}
 
+impl Passwords {
     /// True when the password fits the hash; without a hash never, after the same time.
     pub async fn fits(&self, password: String, hash: Option<String>) -> Result<bool, ApiError> {
         let turn = Arc::clone(&self.turns).acquire_owned();
@@ -93,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_checked_like_everybody() {
         assert!(PasswordHash::new(NOBODY).is_ok());
-        let fits = Passwords::new().fits("anything".to_owned(), None).await;
+        let fits = Passwords::default().fits("anything".to_owned(), None).await;
         assert!(!fits.unwrap());
     }
 }

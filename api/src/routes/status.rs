@@ -94,10 +94,19 @@ fn backends(workers: Option<Result<Vec<LivingWorker>, DbError>>) -> StatusRespon
         unknown.details.insert("state".to_owned(), why.into());
         return unknown;
     };
-    StatusResponse::whole(workers.into_iter().map(backend).collect())
+    let mut parts = BTreeMap::new();
+    for worker in workers {
+        let mut key = format!("http://{}/", worker.name);
+        // Workers of one machine may have one name.
+        if parts.contains_key(&key) {
+            key = format!("{key}{}/", worker.id);
+        }
+        parts.insert(key, backend(&worker));
+    }
+    StatusResponse::whole(parts)
 }
 
-fn backend(worker: LivingWorker) -> (String, StatusResponse) {
+fn backend(worker: &LivingWorker) -> StatusResponse {
     let code = if worker.overdue {
         StatusCode::Warn
     } else {
@@ -113,8 +122,7 @@ fn backend(worker: LivingWorker) -> (String, StatusResponse) {
         "draining": worker.draining,
         "apiVersion": "1.0",
     });
-    let name = format!("http://{}/", worker.name);
-    (name, StatusResponse::part(code, details))
+    StatusResponse::part(code, details)
 }
 
 /// The keys are in memory, so it works as long as this node answers at all.
@@ -170,6 +178,13 @@ mod tests {
         assert_eq!(status.status_code, StatusCode::Pass);
         assert_eq!(backends(Some(Ok(Vec::new()))).status_code, StatusCode::Fail);
         assert_eq!(backends(None).status_code, StatusCode::Fail);
+    }
+
+    #[test]
+    fn no_worker_hides_behind_another_of_the_same_name() {
+        let status = backends(Some(Ok(vec![worker("a", true), worker("a", false)])));
+        assert_eq!(status.components.map(|parts| parts.len()), Some(2));
+        assert_eq!(status.status_code, StatusCode::Warn);
     }
 
     #[test]

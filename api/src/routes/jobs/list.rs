@@ -83,7 +83,7 @@ fn next_page(query: &Query, limit: usize, last: warren_common::id::JobId) -> Str
         ("session", &query.session),
     ] {
         if let Some(value) = value {
-            target.push_str(&format!("&{name}={value}"));
+            target.extend(["&", name, "=", value.as_str()]);
         }
     }
     format!("<{target}&after={last}>; rel=\"next\"")

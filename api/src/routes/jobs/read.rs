@@ -66,12 +66,11 @@ async fn find(app: &App, caller: &Caller, id: JobId) -> Result<jobs::Job, ApiErr
 
 async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, ApiError> {
     match (job.kind, job.state) {
-        (_, JobState::Lost) => Ok(None),
         (JobKind::OpenSession, JobState::Succeeded) => {
             let opened = serde_json::json!({ "sessionId": job.session });
             to_raw_value(&opened).map(Some).map_err(ApiError::internal)
         }
-        (JobKind::OpenSession, _) => Ok(None),
+        (JobKind::OpenSession, _) | (_, JobState::Lost) => Ok(None),
         (JobKind::Execute, _) => {
             let Some(ended) = jobs::ended(&app.db, &[job.id]).await?.pop() else {
                 return Ok(None);
