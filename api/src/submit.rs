@@ -1,16 +1,19 @@
 //! Storing jobs: once, also when the answer of Postgres is lost.
 
+mod work;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Instrument;
 use warren_common::group::Group;
-use warren_common::id::{ApiId, JobId, PrincipalId, SessionId, WorkerId};
-use warren_common::model::SessionState;
+use warren_common::id::{ApiId, JobId, SessionId, WorkerId};
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::jobs::{self, IdempotencyKey, KeyVerdict, NewJob, Verdict};
 use warren_common::store::{Conn, Db, DbError, sessions};
+
+pub use work::{Opening, Placed, Work, no_session, session_over};
 
 use crate::error::ApiError;
 
@@ -22,50 +25,6 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// A session to be opened.
-#[derive(Debug)]
-pub struct Opening {
-    /// The session.
-    pub session: SessionId,
-    /// The job that opens it.
-    pub job: JobId,
-    /// Whose it is.
-    pub owner: PrincipalId,
-    /// A label of the owner.
-    pub name: Option<String>,
-    /// The job's request, JSON.
-    pub request: Vec<u8>,
-    /// Trace context of the request.
-    pub traceparent: String,
-}
-
-/// A job to be stored.
-#[derive(Debug)]
-pub enum Work {
-    /// It opens a session.
-    Open(Opening),
-    /// It takes its turn in one.
-    Turn(NewJob),
-}
-
-impl Work {
-    const fn job(&self) -> JobId {
-        match self {
-            Self::Open(opening) => opening.job,
-            Self::Turn(job) => job.id,
-        }
-    }
-}
-
-/// A job that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placed {
-    /// By this call.
-    Now(JobId),
-    /// By an earlier call with the same `Idempotency-Key`.
-    Before(JobId),
-}
 
 /// What one try to store a job came to.
 #[derive(Debug)]
@@ -332,17 +291,4 @@ fn tried(verdict: Verdict, limit: u32) -> Tried {
         Verdict::SessionOver(state, reason) => Tried::Refused(session_over(state, reason)),
         Verdict::QueueFull => Tried::Refused(ApiError::QueueFull(limit)),
     }
-}
-
-/// There is no such session of this caller.
-pub fn no_session() -> ApiError {
-    ApiError::NotFound("you have no such session".to_owned())
-}
-
-/// The session has ended, or is about to.
-pub fn session_over(state: SessionState, reason: Option<String>) -> ApiError {
-    let reason = reason
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default();
-    ApiError::Gone(format!("the session is {}{reason}", state.word()))
 }

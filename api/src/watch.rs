@@ -1,6 +1,7 @@
 //! Waiting for jobs to end: one set a node, told by completion events, checked by one grouped query.
 
 mod outcome;
+mod waiter;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +15,7 @@ use warren_common::queue::{Consumer, Event, Notice};
 use warren_common::store::{Db, jobs};
 
 pub use outcome::Outcome;
-
-use crate::error::ApiError;
+pub use waiter::Waiter;
 
 /// How often a job is looked at whose completion event comes to this node.
 const EXPECTED_EVERY: Duration = Duration::from_secs(1);
@@ -223,52 +223,10 @@ impl Inner {
     }
 }
 
-/// Somebody who waits for a job. Dropping it stops waiting.
-pub struct Waiter {
-    inner: Arc<Inner>,
-    job: JobId,
-    number: u64,
-    answer: oneshot::Receiver<Arc<Outcome>>,
-}
-
-impl Waiter {
-    /// How the job ended; `None` when it has not within `limit`. Without a limit it waits until the job ends.
-    pub async fn outcome(
-        &mut self,
-        limit: Option<Duration>,
-    ) -> Result<Option<Arc<Outcome>>, ApiError> {
-        let inner = Arc::clone(&self.inner);
-        let elapsed = async {
-            match limit {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            answer = &mut self.answer => answer.map(Some).map_err(ApiError::internal),
-            () = elapsed => Ok(None),
-            () = inner.leaving.cancelled() => Err(ApiError::Leaving(self.job)),
-        }
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        let mut set = self.inner.lock();
-        if let Some(entry) = set.entries.get_mut(&self.job) {
-            let number = self.number;
-            entry.waiters.retain(|(waiter, _sender)| *waiter != number);
-            if entry.waiters.is_empty() {
-                set.entries.remove(&self.job);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ApiError;
     use warren_common::model::JobState;
     use warren_common::queue::Finished;
 

@@ -1,0 +1,64 @@
+//! What is to be stored, and what came of it.
+
+use warren_common::id::{JobId, PrincipalId, SessionId};
+use warren_common::model::SessionState;
+use warren_common::store::jobs::NewJob;
+
+use crate::error::ApiError;
+
+/// A session to be opened.
+#[derive(Debug)]
+pub struct Opening {
+    /// The session.
+    pub session: SessionId,
+    /// The job that opens it.
+    pub job: JobId,
+    /// Whose it is.
+    pub owner: PrincipalId,
+    /// A label of the owner.
+    pub name: Option<String>,
+    /// The job's request, JSON.
+    pub request: Vec<u8>,
+    /// Trace context of the request.
+    pub traceparent: String,
+}
+
+/// A job to be stored.
+#[derive(Debug)]
+pub enum Work {
+    /// It opens a session.
+    Open(Opening),
+    /// It takes its turn in one.
+    Turn(NewJob),
+}
+
+impl Work {
+    pub(super) const fn job(&self) -> JobId {
+        match self {
+            Self::Open(opening) => opening.job,
+            Self::Turn(job) => job.id,
+        }
+    }
+}
+
+/// A job that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// By this call.
+    Now(JobId),
+    /// By an earlier call with the same `Idempotency-Key`.
+    Before(JobId),
+}
+
+/// There is no such session of this caller.
+pub fn no_session() -> ApiError {
+    ApiError::NotFound("you have no such session".to_owned())
+}
+
+/// The session has ended, or is about to.
+pub fn session_over(state: SessionState, reason: Option<String>) -> ApiError {
+    let reason = reason
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    ApiError::Gone(format!("the session is {}{reason}", state.word()))
+}
