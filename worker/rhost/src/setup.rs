@@ -1,6 +1,7 @@
 //! R in the parent: started, prepared, quiet.
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::console;
@@ -24,6 +25,15 @@ pub(crate) struct Helpers {
 pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<Helpers, String> {
     ffi::load(&home.join("lib/libR.so"), r_version)?;
     initialise();
+    let prepared = prepare(preload);
+    // Nobody needs the parent's own: children have theirs, and a parent that is killed could not remove it.
+    // SAFETY: a C string that R set while it was initialised.
+    let directory = unsafe { CStr::from_ptr(*v().R_TempDir) };
+    let _ = std::fs::remove_dir_all(OsStr::from_bytes(directory.to_bytes()));
+    prepared
+}
+
+fn prepare(preload: &[String]) -> Result<Helpers, String> {
     for package in preload {
         load_package(package)?;
     }
@@ -83,13 +93,10 @@ fn load_package(name: &str) -> Result<(), String> {
         .map_err(|error| format!("package `{name}` cannot be preloaded: {error}"))
 }
 
-/// Whatever the warm-up and the packages did: no seed that every child would share, no warnings, no directory that
-/// would be left over, a heap in order.
+/// Whatever the warm-up and the packages did: no seed that every child would share, a heap in
+/// order.
 fn leave_no_trace() -> Result<(), String> {
-    eval::run_own(
-        "suppressWarnings(rm(list = '.Random.seed', envir = globalenv()))
-         unlink(tempdir(), recursive = TRUE)",
-    )?;
+    eval::run_own("suppressWarnings(rm(list = '.Random.seed', envir = globalenv()))")?;
     eval::protected(|| {
         // SAFETY: inside a protected call.
         unsafe { (f().R_gc)() }
