@@ -59,3 +59,16 @@ pub async fn remember(tx: &mut Conn, key: &IdempotencyKey, job: JobId) -> Result
         &[&key.owner.uuid(), &key.key, &key.body_hash, &job.uuid()];
     Ok(tx.execute("idempotency::remember", SQL, params).await? == 1)
 }
+
+/// Frees a key whose job came to nothing, so that the same request may be made again.
+pub async fn forget(db: &Db, key: &IdempotencyKey, job: JobId) -> Result<(), DbError> {
+    const SQL: &str = "-- idempotency::forget
+        DELETE FROM idempotency_keys WHERE owner_id = $1 AND key = $2 AND job_id = $3";
+    let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+        &[&key.owner.uuid(), &key.key, &job.uuid()];
+    db.conn()
+        .await?
+        .execute("idempotency::forget", SQL, params)
+        .await
+        .map(drop)
+}

@@ -10,6 +10,6 @@ mod submit;
 pub use cancel::{CancelVerdict, request_cancel, running_of};
 pub use claim::{Claimed, claim, running_here};
 pub use complete::{Completed, Completion, complete, settled_by};
-pub use idempotency::{IdempotencyKey, KeyVerdict, recall, remember};
+pub use idempotency::{IdempotencyKey, KeyVerdict, forget, recall, remember};
 pub use read::{Ended, HistoryEntry, Job, ListFilter, ended, find, history, list, queued_by_kind};
 pub use submit::{NewJob, Verdict, is_stored, submit};
