@@ -68,7 +68,7 @@ pub async fn open(
         traceparent,
     });
     let waiter = app.watch.expect(job);
-    let (job, session, mut waiter) = match app.submitter.submit(work, key).await? {
+    let (job, session, mut waiter) = match app.submitter.submit(work, key.clone()).await? {
         Placed::Now(job) => (job, session, waiter),
         Placed::Before(job) => (
             job,
@@ -81,7 +81,14 @@ pub async fn open(
     match waiter.outcome(Some(wait)).await? {
         Some(outcome) => answer(session, &outcome),
         None if limit.is_some() => Ok(accepted(job, Some(session), prefer)),
-        None => give_up(&app, &caller, job, session, &mut waiter).await,
+        None => {
+            let given_up = give_up(&app, &caller, job, session, &mut waiter).await;
+            if let (Err(ApiError::Unavailable(_)), Some(key)) = (&given_up, &key) {
+                // The caller is told to try again, so its key must not name this job for a day.
+                jobs::forget(&app.db, key, job).await?;
+            }
+            given_up
+        }
     }
 }
 
