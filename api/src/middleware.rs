@@ -78,3 +78,50 @@ fn report(status: StatusCode, problem: &Problem) {
         tracing::warn!(cause, status = status.as_u16(), "A request was put off");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    async fn ask(path: &str) -> (StatusCode, String, String) {
+        let faulty = async || -> &'static str { panic!("on purpose") };
+        let router = Router::new()
+            .route("/good", get(async || "fine"))
+            .route("/faulty", get(faulty))
+            .fallback(async || ApiError::NotFound("nothing".to_owned()))
+            .layer(axum::middleware::from_fn(observe));
+        let request = Request::get(path)
+            .header(
+                "traceparent",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            )
+            .body(Body::empty())
+            .unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 1024).await.unwrap();
+        let id = parts.headers.get(REQUEST_ID).unwrap().to_str().unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        (parts.status, id.to_owned(), text)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_that_names_the_request() {
+        let (status, id, body) = ask("/faulty").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(body.contains(&format!("\"link\":\"{id}\"")), "{body}");
+        assert!(!body.contains("on purpose"));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_path_has_the_error_body_and_a_good_answer_its_own() {
+        let (status, _id, body) = ask("/else").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.starts_with("{\"code\":404,"), "{body}");
+        assert_eq!(ask("/good").await.2, "fine");
+    }
+}

@@ -49,8 +49,11 @@ fn run_of(result: &RawValue) -> Option<RunResult> {
 
 /// A result that cannot be read is one of a newer worker, or a fault of ours; its job ended all the same.
 fn noted(read: serde_json::Result<RunResult>) -> Option<RunResult> {
-    read.inspect_err(|error| tracing::error!(error = %error, "A stored result cannot be read"))
-        .ok()
+    // Only where it is wrong: the text of the error may repeat values.
+    read.inspect_err(|error| {
+        tracing::error!(column = error.column(), "A stored result cannot be read");
+    })
+    .ok()
 }
 
 #[cfg(test)]
