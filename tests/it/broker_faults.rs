@@ -44,7 +44,7 @@ async fn while_the_broker_is_away_nothing_is_stored_and_503_says_when_to_come_ba
     let client = house.admin().await;
     let session = client.open_session().await;
     let running = session
-        .submit("file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat('kept')")
+        .submit("invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat('kept')")
         .await;
     let dir = house.working_dir_with("here").await;
     link.cut();

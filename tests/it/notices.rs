@@ -22,7 +22,7 @@ async fn a_notice_delivered_many_times_runs_its_job_once() {
     let broker = house.broker().await;
     let job = session
         .submit(
-            "count <- count + 1; file.create('here'); while (!file.exists('go')) Sys.sleep(0.01)",
+            "count <- count + 1; invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)",
         )
         .await;
     session.client.job_is(&job, "running").await;

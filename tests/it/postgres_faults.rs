@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use warren_tests::postgres::OwnServer;
 use warren_tests::proxy::Proxy;
-use warren_tests::{Builder, WorkerOptions};
+use warren_tests::{Builder, WorkerOptions, wait};
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_no_503_for_work_that_runs() {
@@ -19,7 +19,7 @@ async fn a_commit_whose_answer_is_lost_is_no_503_for_work_that_runs() {
         let session = session.clone();
         tokio::spawn(async move { session.execute("count <- count + 1; cat(count)").await })
     };
-    warren_tests::wait::until("the job is stored though nobody was told", async || {
+    wait::until("the job is stored though nobody was told", async || {
         (house
             .sql_value("SELECT count(*) FROM jobs WHERE kind = 'execute'")
             .await
@@ -58,16 +58,20 @@ async fn postgres_away_for_twice_the_lease_loses_no_session() {
     let (idle, busy) = (client.open_session().await, client.open_session().await);
     idle.prints("kept <- 1").await;
     let job = busy
-        .submit("file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat('ran on')")
+        .submit("invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat('ran on')")
         .await;
     let dir = house.working_dir_with("here").await;
     let lease_end = "SELECT lease_expires_at + interval '2 seconds' < now() FROM workers";
     link.cut();
+    wait::until("the node knows that Postgres is away", async || {
+        (client.get("/health/ready").await.status == 503).then_some(())
+    })
+    .await;
     let refused = idle.execute("1").await;
     assert!(!refused.header("Retry-After").is_empty());
     refused.error(503);
     std::fs::write(dir.join("go"), "").unwrap();
-    warren_tests::wait::until("Postgres was away for twice the lease", async || {
+    wait::until("Postgres was away for twice the lease", async || {
         (house.sql_value(lease_end).await == "t").then_some(())
     })
     .await;
@@ -103,7 +107,7 @@ async fn postgres_crashing_between_claim_and_completion_runs_nothing_twice() {
     let session = client.open_session().await;
     session.prints("count <- 0").await;
     // The claim's own commit record must not reach the disk before the crash: nothing flushes but what must.
-    let job = session.submit("count <- count + 1; file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat(count)").await;
+    let job = session.submit("count <- count + 1; invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat(count)").await;
     let working_dir = house.working_dir_with("here").await;
     server.crash().await;
     std::fs::write(working_dir.join("go"), "").unwrap();

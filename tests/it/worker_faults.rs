@@ -14,7 +14,9 @@ async fn a_worker_killed_mid_run_loses_the_job_and_a_fresh_session_works_at_once
         let session = session.clone();
         tokio::spawn(async move {
             session
-                .execute("file.create('here'); while (!file.exists('go')) Sys.sleep(0.01)")
+                .execute(
+                    "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)",
+                )
                 .await
         })
     };
@@ -50,7 +52,7 @@ async fn a_worker_that_freezes_past_its_lease_changes_nothing_when_it_wakes_up()
     let client = house.admin().await;
     let session = client.open_session().await;
     let job = session
-        .submit("file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat('late')")
+        .submit("invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat('late')")
         .await;
     let dir = house.working_dir_with("here").await;
     house.workers[0].process.signal("STOP").await;
@@ -73,7 +75,7 @@ async fn a_worker_asked_to_stop_finishes_what_runs_and_leaves() {
     let client = house.admin().await;
     let session = client.open_session().await;
     let job = session
-        .submit("file.create('here'); while (!file.exists('go')) Sys.sleep(0.01); cat('done')")
+        .submit("invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat('done')")
         .await;
     let dir = house.working_dir_with("here").await;
     let holder = house
@@ -109,7 +111,7 @@ async fn a_second_signal_interrupts_r() {
     let client = house.admin().await;
     let session = client.open_session().await;
     let job = session
-        .submit("file.create('here'); repeat Sys.sleep(0.01)")
+        .submit("invisible(file.create('here')); repeat Sys.sleep(0.01)")
         .await;
     house.working_dir_with("here").await;
     house.workers[0].process.signal("TERM").await;

@@ -125,6 +125,10 @@ impl Builder {
             dir,
             started: 0,
         };
+        // Workers wait for the schema, and a house may have one before it has an API node.
+        warren_common::store::migrate::migrate(&house.db())
+            .await
+            .expect("the schema can be made");
         for _ in 0..self.apis {
             house.add_api().await;
         }
