@@ -58,8 +58,8 @@ async fn ask_to_close(
     let worker = match sessions::close(&app.db, caller.id, id).await? {
         Closing::AtOnce => return Ok("the session is closed"),
         Closing::AskedOf(worker) => Some(worker),
-        // Asked before; perhaps not with force.
-        Closing::Over(session) if session.state == SessionState::Closing => session.worker,
+        // Its R does not listen, so its owner insists.
+        Closing::Over(session) if force && session.state == SessionState::Closing => session.worker,
         Closing::Over(session) => return Err(over(session)),
         Closing::Unknown => return Err(no_session()),
     };
