@@ -165,3 +165,21 @@ async fn the_same_idempotency_key_gives_the_same_job() {
     );
     session.client.send(request("", code)).await.error(400);
 }
+
+#[tokio::test]
+async fn cancelling_reaches_a_command_that_r_waits_for() {
+    let house = House::build().await;
+    let session = house.admin().await.open_session().await;
+    let job = session
+        .submit("kept <- 1; invisible(file.create('here')); system('sleep 1000')")
+        .await;
+    house.working_dir_with("here").await;
+    session
+        .client
+        .delete(&format!("/jobs/{job}"))
+        .await
+        .expect(200);
+    let ended = session.client.job_end(&job).await;
+    assert_eq!(ended["state"], "cancelled", "{ended}");
+    assert_eq!(session.prints("cat(kept)").await, "1");
+}

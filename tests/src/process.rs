@@ -134,6 +134,10 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the runner shows it beside the failed test"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- what {} printed\n{}", self.name, self.log_text());

@@ -106,7 +106,7 @@ async fn swallow_one_answer(
     server: &mut TcpStream,
     link: &mut watch::Receiver<Link>,
 ) {
-    let (mut said, mut answered) = ([0; 65_536], [0; 65_536]);
+    let (mut said, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut said) => match read {

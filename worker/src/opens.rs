@@ -65,13 +65,13 @@ impl Opens {
                 }
             };
             match sessions::open(&context.db, context.me, None, 1).await {
-                Ok(opened) => match opened.into_iter().next() {
-                    Some(opened) => self.begin(opened, child, permit),
-                    None => {
+                Ok(mut opened) => {
+                    let Some(opened) = opened.pop() else {
                         self.pool.give_back(child);
                         return true;
-                    }
-                },
+                    };
+                    self.begin(&opened, child, permit);
+                }
                 Err(error) => {
                     // Should the statement have committed after all, no task would serve the session: end what it opened.
                     tracing::warn!(error = %error, "Waiting sessions could not be taken");
@@ -152,19 +152,20 @@ impl Opens {
             }
         };
         match self.registry.context().writes.open(job).await {
-            Ok(Some(opened)) => self.begin(opened, child, permit),
+            Ok(Some(opened)) => self.begin(&opened, child, permit),
             Ok(None) | Err(_) => self.pool.give_back(child),
         }
         delivery.done().await;
     }
 
-    fn begin(&self, opened: Opened, child: crate::host::Child, permit: OwnedSemaphorePermit) {
+    fn begin(&self, opened: &Opened, child: crate::host::Child, permit: OwnedSemaphorePermit) {
         metrics().claimed(JobKind::OpenSession);
         metrics().ended(JobKind::OpenSession, JobState::Succeeded);
         tracing::debug!("{} runs in R process {}", opened.session, child.pid);
         self.registry
             .start(opened.session, child, permit, opened.more);
         let broker = self.registry.context().broker.clone();
+        let (job, session, api) = (opened.job, opened.session, opened.api);
         tokio::spawn(async move {
             let left = Finished {
                 state: JobState::Succeeded,
@@ -173,11 +174,11 @@ impl Opens {
                 reason: None,
             };
             let notice = Notice::FinishedV1 {
-                job: opened.job,
+                job,
                 left: Some(Box::new(left)),
             };
-            if let Err(error) = broker.publish(QueueName::Api(opened.api), &notice).await {
-                tracing::debug!(error = %error, "Nobody could be told that {} is open", opened.session);
+            if let Err(error) = broker.publish(QueueName::Api(api), &notice).await {
+                tracing::debug!(error = %error, "Nobody could be told that {session} is open");
             }
         });
     }

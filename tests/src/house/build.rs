@@ -170,6 +170,10 @@ impl House {
     }
 
     /// The same with PostgreSQL at `database`, and more settings.
+    ///
+    /// # Panics
+    ///
+    /// When it does not get ready.
     pub async fn add_api_via(&mut self, database: SocketAddr, env: &[(&str, &str)]) -> usize {
         // Somebody else may take the port between the look and the start: then another one is tried.
         let api = loop {
@@ -207,6 +211,10 @@ impl House {
     }
 
     /// Starts another worker and waits until it is ready; returns its place in [`House::workers`].
+    ///
+    /// # Panics
+    ///
+    /// When it does not get ready.
     pub async fn add_worker(&mut self, options: WorkerOptions) -> usize {
         let place = self.workers.len();
         let work_dir = self.dir().join(format!("worker-{place}"));

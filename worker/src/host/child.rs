@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -118,10 +118,15 @@ impl Child {
         &self.dir
     }
 
-    /// Asks R to unwind.
+    /// Asks R to unwind, and with it what R waits for: inside `system()` R itself does not listen.
     pub fn interrupt(&self) {
-        // It may be gone already; its exit tells.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::INT);
+        if self.is_gone() {
+            return;
+        }
+        // The child leads its process group. It may be gone this very moment; its exit tells.
+        if let Some(group) = Pid::from_raw(self.pid) {
+            let _ = kill_process_group(group, Signal::INT);
+        }
     }
 
     /// Kills the process with everything that descends from it.

@@ -186,7 +186,7 @@ async fn spawn(settings: ParentSettings, control: OwnedFd) -> Result<(), HostErr
                     match process.wait() {
                         Ok(status) => tracing::debug!("The R host ended with {status}"),
                         Err(error) => {
-                            tracing::warn!(error = %error, "The R host could not be waited for")
+                            tracing::warn!(error = %error, "The R host could not be waited for");
                         }
                     }
                 }

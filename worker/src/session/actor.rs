@@ -183,9 +183,10 @@ impl Actor {
             .await
             .map_err(|_stopped| End::Silently)?;
         metrics().ended(claimed.kind, completion.state);
-        match written {
-            Some(completed) => self.tell(completed.api, completion, console_is_whole),
-            None => tracing::warn!("{} was not this worker's to complete any more", claimed.job),
+        if let Some(completed) = written {
+            self.tell(completed.api, completion, console_is_whole);
+        } else {
+            tracing::warn!("{} was not this worker's to complete any more", claimed.job);
         }
         match (gone, close) {
             (_, true) => Err(End::Closed),

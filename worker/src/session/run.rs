@@ -19,6 +19,8 @@ use crate::host::{Child, ChildExit};
 const CHUNK_AGE: Duration = Duration::from_millis(75);
 /// The pause before a chunk is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// R is asked again this often until it unwinds: it ignores a signal that comes while it starts a command.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// How long the process and its descendants may take to die when killed.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -62,6 +64,7 @@ pub(super) async fn run(
         console,
         wish: None,
         deadline: None,
+        ask_again: None,
         forced: false,
         writing: None,
         no_chunks: false,
@@ -122,6 +125,8 @@ struct Running<'a> {
     wish: Option<Wish>,
     /// When the next measure is due: the time-out, then the end of the grace period.
     deadline: Option<Instant>,
+    /// When R is asked to unwind once more.
+    ask_again: Option<Instant>,
     forced: bool,
     writing: Option<Writing>,
     /// The database does not take chunks of this job: its text travels with the completion.
@@ -152,6 +157,7 @@ impl Running<'_> {
                 chunk_due = None;
             }
             let deadline = self.deadline;
+            let ask_again = self.ask_again;
             tokio::select! {
                 biased;
                 frame = self.child.reader.next() => match frame {
@@ -165,6 +171,10 @@ impl Running<'_> {
                     self.ask_to_unwind(Wish::Stop, self.context.config.interrupt_grace);
                 }
                 () = at(deadline) => self.time_is_up(limit),
+                () = at(ask_again), if ask_again.is_some() => {
+                    self.child.interrupt();
+                    self.ask_again = Some(Instant::now() + ASK_AGAIN);
+                }
                 ready = self.child.console.readable() => {
                     if ready.is_ok() && self.read_console() && chunk_due.is_none() {
                         chunk_due = Some(Instant::now() + CHUNK_AGE);
@@ -184,11 +194,11 @@ impl Running<'_> {
         match letter {
             Mail::Work => {}
             Mail::Cancel(job) if *job == self.claimed.job => {
-                self.ask_to_unwind(Wish::Cancel, grace)
+                self.ask_to_unwind(Wish::Cancel, grace);
             }
             Mail::Cancel(_another) => {}
             Mail::Close { force: false } => {
-                self.ask_to_unwind(Wish::Close, grace.min(Duration::from_secs(1)))
+                self.ask_to_unwind(Wish::Close, grace.min(Duration::from_secs(1)));
             }
             Mail::Close { force: true } => {
                 self.wish = Some(Wish::Close);
@@ -201,6 +211,7 @@ impl Running<'_> {
         if self.wish.is_none() || wish == Wish::Close {
             self.wish = Some(wish);
             self.deadline = Some(Instant::now() + grace);
+            self.ask_again = Some(Instant::now() + ASK_AGAIN);
             self.child.interrupt();
         }
     }
@@ -220,6 +231,7 @@ impl Running<'_> {
 
     fn kill(&mut self) {
         self.forced = true;
+        self.ask_again = None;
         self.deadline = Some(Instant::now() + KILL_LIMIT / 2);
         self.child.kill();
     }
