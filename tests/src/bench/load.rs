@@ -37,7 +37,7 @@ pub(super) async fn run<C: Caller>(callers: Vec<C>, plan: &Plan) -> Result<Sampl
     let race = Arc::new(Race {
         start: Barrier::new(callers.len()),
         left: AtomicU64::new(plan.most_calls),
-        span: plan.span,
+        span: plan.span(),
     });
     let mut tasks = JoinSet::new();
     for caller in callers {

@@ -13,9 +13,8 @@ pub struct Plan {
     pub starts: u32,
     /// Sessions opened a round.
     pub opens: u32,
-    /// How long clients call, for each figure and round.
-    #[serde(skip)]
-    pub span: Duration,
+    /// How long clients call, for each figure and round, in milliseconds.
+    pub span_ms: u64,
     /// The most calls of one figure and round.
     pub most_calls: u64,
 }
@@ -27,7 +26,7 @@ impl Plan {
             rounds,
             starts: 5,
             opens: 20,
-            span: Duration::from_millis(2500),
+            span_ms: 2500,
             most_calls: 50_000,
         }
     }
@@ -38,9 +37,14 @@ impl Plan {
             rounds,
             starts: 1,
             opens: 2,
-            span: Duration::from_millis(150),
+            span_ms: 150,
             most_calls: 200,
         }
+    }
+
+    /// How long clients call.
+    pub const fn span(&self) -> Duration {
+        Duration::from_millis(self.span_ms)
     }
 
     /// What comes first and is not counted: connections are made, statements prepared, pages touched.
@@ -50,7 +54,7 @@ impl Plan {
             rounds: 1,
             starts: 1,
             opens: self.opens.min(5),
-            span: self.span / 5,
+            span_ms: self.span_ms / 5,
             most_calls: self.most_calls,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::figure::Figure;
 use super::machine::Machine;
@@ -34,8 +34,13 @@ struct Row {
     samples: u64,
     rounds: Vec<Round>,
     /// CPU time a call, by who spent it.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    cpu_ms_per_call: BTreeMap<&'static str, f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
+    cpu_ms_per_call: Vec<(&'static str, f64)>,
+}
+
+/// Pairs as an object, in their own order.
+fn as_map<S: Serializer>(pairs: &[(&'static str, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
 }
 
 impl Row {
@@ -49,7 +54,7 @@ impl Row {
             rate_per_s: series.rate_per_s(),
             samples: series.samples(),
             rounds: series.rounds().to_vec(),
-            cpu_ms_per_call: series.cpu_ms_per_call().into_iter().collect(),
+            cpu_ms_per_call: series.cpu_ms_per_call(),
         }
     }
 }
@@ -108,14 +113,14 @@ impl Report {
                 .iter()
                 .filter(|row| !row.cpu_ms_per_call.is_empty())
         };
-        let parts: Vec<&str> = rows().next()?.cpu_ms_per_call.keys().copied().collect();
+        let parts = rows().next()?.cpu_ms_per_call.iter();
         let mut heads = vec!["CPU ms a call", "clients"];
-        heads.extend(&parts);
+        heads.extend(parts.map(|(part, _)| *part));
         heads.push("all");
         let mut table = Table::new(&heads);
         for row in rows() {
             let mut cells = vec![row.title.to_owned(), row.clients.to_string()];
-            let spent = parts.iter().map(|part| row.cpu_ms_per_call[part]);
+            let spent = row.cpu_ms_per_call.iter().map(|(_, ms)| *ms);
             cells.extend(spent.clone().map(|ms| format!("{ms:.2}")));
             cells.push(format!("{:.2}", spent.sum::<f64>()));
             table.row(cells);
