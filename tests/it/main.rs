@@ -4,6 +4,7 @@
 
 mod api_faults;
 mod broker_faults;
+mod docs;
 mod errors;
 mod execute;
 mod jobs;
