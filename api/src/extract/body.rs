@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
@@ -12,6 +13,8 @@ use crate::error::ApiError;
 
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(300);
+/// How long a refused body is read, to no purpose but that the refusal arrives.
+const SEE_OFF: Duration = Duration::from_secs(5);
 /// The longest body of somebody who has not signed in.
 const SMALL: usize = 16 * 1024;
 
@@ -72,27 +75,45 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, ApiError> {
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // Reading would ask such a caller to begin.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
     if announced.is_some_and(|length| length > u64::try_from(limit).unwrap_or(u64::MAX)) {
+        if !asks_first {
+            see_off(body);
+        }
         return Err(ApiError::TooLarge(limit));
     }
-    let arrival = axum::body::to_bytes(request.into_body(), limit);
-    match tokio::time::timeout(BODY_WAIT, arrival).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_limit(&error) => Err(ApiError::TooLarge(limit)),
-        Ok(Err(_broken)) => Err(ApiError::BadRequest("the body did not arrive whole".into())),
-        Err(_elapsed) => Err(ApiError::BodyTimeout),
+    let arrival = tokio::time::timeout(BODY_WAIT, gather(&mut body, limit)).await;
+    match arrival.unwrap_or(Err(ApiError::BodyTimeout)) {
+        Err(error @ ApiError::TooLarge(_)) => {
+            see_off(body);
+            Err(error)
+        }
+        gathered => gathered,
     }
 }
 
-fn is_limit(error: &axum::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if cause.is::<http_body_util::LengthLimitError>() {
-            return true;
+async fn gather(body: &mut axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut gathered = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |_error| ApiError::BadRequest("the body did not arrive whole".to_owned());
+        let Ok(data) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        if gathered.len() + data.len() > limit {
+            return Err(ApiError::TooLarge(limit));
         }
-        source = cause.source();
+        gathered.extend_from_slice(&data);
     }
-    false
+    Ok(gathered.into())
+}
+
+/// Throws away what a refused caller is still sending, for a while: closing at once would reset the connection, and the
+/// caller would never read why it was refused.
+fn see_off(mut body: axum::body::Body) {
+    let discard = async move { while let Some(Ok(_frame)) = body.frame().await {} };
+    tokio::spawn(tokio::time::timeout(SEE_OFF, discard));
 }
 
 /// Refuses wholly wrong types only; no type at all is taken for JSON.
