@@ -6,9 +6,11 @@ use warren_tests::process::program;
 
 /// Words that begin with `WARREN_`.
 fn variables(text: &str) -> BTreeSet<&str> {
-    text.split(|letter: char| !(letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_'))
-        .filter(|word| word.starts_with("WARREN_"))
-        .collect()
+    text.split(|letter: char| {
+        !(letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_')
+    })
+    .filter(|word| word.starts_with("WARREN_"))
+    .collect()
 }
 
 #[test]
@@ -17,7 +19,11 @@ fn every_setting_is_in_the_operations_page_and_every_line_there_is_a_setting() {
     let settings = page.split_once("## Settings").unwrap().1;
     let mut known = String::new();
     for name in ["warren-api", "warren-worker"] {
-        let help = std::process::Command::new(program(name)).args(["serve", "--help"]).env_clear().output().unwrap();
+        let help = std::process::Command::new(program(name))
+            .args(["serve", "--help"])
+            .env_clear()
+            .output()
+            .unwrap();
         assert!(help.status.success());
         known.push_str(&String::from_utf8(help.stdout).unwrap());
     }
@@ -26,21 +32,32 @@ fn every_setting_is_in_the_operations_page_and_every_line_there_is_a_setting() {
 
 #[test]
 fn a_wrong_value_stops_the_start_and_names_its_variable() {
-    for (name, variable, value) in
-        [("warren-api", "WARREN_TOKEN_SECONDS", "soon"), ("warren-worker", "WARREN_SESSION_SLOTS", "many")]
-    {
+    for (name, variable, value) in [
+        ("warren-api", "WARREN_TOKEN_SECONDS", "soon"),
+        ("warren-worker", "WARREN_SESSION_SLOTS", "many"),
+    ] {
         let secret = "postgres://warren:hunter2@127.0.0.1:1/warren";
         let output = std::process::Command::new(program(name))
             .arg("serve")
             .env_clear()
-            .envs([("WARREN_DATABASE_URL", secret), ("WARREN_AMQP_URL", secret), (variable, value)])
-            .envs([("WARREN_S3_ENDPOINT", "http://127.0.0.1:1"), ("WARREN_S3_ACCESS_KEY", "a")])
+            .envs([
+                ("WARREN_DATABASE_URL", secret),
+                ("WARREN_AMQP_URL", secret),
+                (variable, value),
+            ])
+            .envs([
+                ("WARREN_S3_ENDPOINT", "http://127.0.0.1:1"),
+                ("WARREN_S3_ACCESS_KEY", "a"),
+            ])
             .env("WARREN_S3_SECRET_KEY", "hunter2")
             .output()
             .unwrap();
         let printed = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
-        assert!(printed.contains(variable) && printed.contains(value), "{printed}");
+        assert!(
+            printed.contains(variable) && printed.contains(value),
+            "{printed}"
+        );
         assert!(!printed.contains("hunter2"), "{printed}");
     }
 }
@@ -48,7 +65,10 @@ fn a_wrong_value_stops_the_start_and_names_its_variable() {
 #[test]
 fn a_server_that_is_missing_at_start_is_named() {
     let nowhere = [
-        ("WARREN_DATABASE_URL", "postgres://warren:hunter2@127.0.0.1:1/warren"),
+        (
+            "WARREN_DATABASE_URL",
+            "postgres://warren:hunter2@127.0.0.1:1/warren",
+        ),
         ("WARREN_AMQP_URL", "amqp://warren:hunter2@127.0.0.1:1/%2f"),
         ("WARREN_S3_ENDPOINT", "http://127.0.0.1:1"),
         ("WARREN_S3_ACCESS_KEY", "a"),
@@ -56,10 +76,18 @@ fn a_server_that_is_missing_at_start_is_named() {
         ("WARREN_LISTEN", "127.0.0.1:0"),
     ];
     for name in ["warren-api", "warren-worker"] {
-        let output = std::process::Command::new(program(name)).arg("serve").env_clear().envs(nowhere).output().unwrap();
+        let output = std::process::Command::new(program(name))
+            .arg("serve")
+            .env_clear()
+            .envs(nowhere)
+            .output()
+            .unwrap();
         let printed = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
-        assert!(printed.contains("PostgreSQL") && printed.contains("WARREN_DATABASE_URL"), "{printed}");
+        assert!(
+            printed.contains("PostgreSQL") && printed.contains("WARREN_DATABASE_URL"),
+            "{printed}"
+        );
         assert!(!printed.contains("hunter2"), "{printed}");
     }
 }

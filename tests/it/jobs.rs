@@ -171,7 +171,7 @@ async fn cancelling_reaches_a_command_that_r_waits_for() {
     let house = House::build().await;
     let session = house.admin().await.open_session().await;
     let job = session
-        .submit("kept <- 1; invisible(file.create('here')); system('sleep 1000')")
+        .submit("kept <- 1; invisible(file.create('here')); system('sleep 1000'); repeat Sys.sleep(0.01)")
         .await;
     house.working_dir_with("here").await;
     session

@@ -25,8 +25,9 @@ pub async fn append(db: &Db, me: WorkerIdentity, chunk: &Chunk) -> Result<bool, 
         WITH mine AS (
             SELECT j.id FROM jobs j, workers w
              WHERE j.id = $3 AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
-               AND (j.state = 'running' AND j.attempt = $4 AND j.worker_id = $1 AND j.epoch = $2
-                    OR j.state = 'queued' AND j.attempt = $4 - 1
+               AND j.finished_at IS NULL
+               AND (j.attempt = $4 AND j.worker_id = $1 AND j.epoch = $2
+                    OR j.attempt = $4 - 1
                        AND EXISTS (SELECT FROM sessions s
                                     WHERE s.id = j.session_id AND s.worker_id = $1 AND s.epoch = $2))
                FOR NO KEY UPDATE OF j

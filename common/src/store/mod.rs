@@ -28,6 +28,11 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// How long one statement may take before its connection is given up.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
 
+/// How Postgres is to plan: once per statement, and by index. Planning a grouped statement anew costs more than running
+/// it, and a plan made while a table was empty must not scan it when it is full (`docs/decisions/0004-plans.md`).
+const PLANS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off \
+                     -c enable_mergejoin=off -c jit=off";
+
 /// Whether a commit waits until it is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
@@ -66,7 +71,7 @@ impl Db {
             .tcp_user_timeout(STATEMENT_LIMIT)
             .keepalives_idle(Duration::from_secs(10))
             .options(format!(
-                "-c statement_timeout={}ms -c lock_timeout=10s -c idle_in_transaction_session_timeout=20s{relaxed}",
+                "-c statement_timeout={}ms -c lock_timeout=10s -c idle_in_transaction_session_timeout=20s {PLANS}{relaxed}",
                 STATEMENT_LIMIT.as_millis()
             ));
         let manager = Manager::from_config(

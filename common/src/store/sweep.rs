@@ -102,7 +102,7 @@ async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, Db
                finished_at = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN NULL ELSE now() END,
                reason = 'its worker was lost while it ran',
                noticed_at = now() - interval '1 hour'
-         WHERE j.state = 'running'
+         WHERE j.state = 'running' AND j.attempt > 0
            AND NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.epoch = j.epoch
                               AND w.state IN ('alive', 'draining'))
         RETURNING j.id, j.api_id, j.finished_at IS NOT NULL AS final";
@@ -122,7 +122,7 @@ async fn end_of_over_sessions(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, DbEr
            SET state = CASE WHEN s.state = 'closed' THEN 'cancelled' ELSE 'lost' END, finished_at = now(),
                reason = CASE WHEN s.state = 'closed' THEN 'its session was closed' ELSE s.state_reason END
           FROM sessions s
-         WHERE s.id = j.session_id AND j.state = 'queued' AND s.state IN ('closed', 'lost')
+         WHERE s.id = j.session_id AND j.state = 'queued' AND j.notices > 0 AND s.state IN ('closed', 'lost')
         RETURNING j.id, j.api_id";
     let rows = tx.query("sweep::orphaned_jobs", SQL, &[]).await?;
     Ok(rows.iter().map(ended).collect())
@@ -141,7 +141,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
     const SQL: &str = "-- sweep::silent
         WITH due AS (
             SELECT j.id FROM jobs j LEFT JOIN sessions s ON s.id = j.session_id
-             WHERE j.state = 'queued' AND j.noticed_at < now() - interval '2 seconds'
+             WHERE j.state = 'queued' AND j.notices > 0 AND j.noticed_at < now() - interval '2 seconds'
                AND j.noticed_at < now() - least(60, 2 ^ least(j.notices, 6)) * interval '1 second'
                AND (j.kind = 'open_session'
                     OR s.state = 'open'

@@ -29,6 +29,9 @@ pub struct Claimed {
 }
 
 /// Claims the head of each of these sessions: the lowest `seq`, and only where none of the session runs.
+///
+/// A job that was cancelled at this very moment is told by `finished_at`, not by `state`: naming the state would let the
+/// planner reach the row by way of a partial index instead of its key.
 pub async fn claim(
     db: &Db,
     me: WorkerIdentity,
@@ -49,7 +52,7 @@ pub async fn claim(
         UPDATE jobs j
            SET state = 'running', attempt = j.attempt + 1, worker_id = $1, epoch = $2, started_at = now()
           FROM head h, workers w
-         WHERE j.id = h.id AND j.state = 'queued'
+         WHERE j.id = h.id AND j.finished_at IS NULL
            AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
         RETURNING j.id, j.session_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
                   j.cancel_requested_at IS NOT NULL AS cancel_requested";

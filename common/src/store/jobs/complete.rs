@@ -39,7 +39,8 @@ pub struct Completed {
 
 /// Completes a group of jobs in one statement and one commit; jobs that are absent from the answer were not this worker's.
 ///
-/// A row may also stand at `queued` with the attempt before: its claim was committed without waiting for the disk, and
+/// A row that is not final and carries this attempt, worker and epoch is running here. Its state is not named, so that it is
+/// reached by its key and not by way of a partial index. A row may also stand at `queued` with the attempt before: its claim was committed without waiting for the disk, and
 /// Postgres has forgotten it (`docs/decisions/0003-asynchronous-claims.md`).
 pub async fn complete(
     db: &Db,
@@ -58,8 +59,9 @@ pub async fn complete(
               FROM input i, workers w
              WHERE j.id = i.job_id
                AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
-               AND (j.state = 'running' AND j.attempt = i.attempt AND j.worker_id = $1 AND j.epoch = $2
-                    OR j.state = 'queued' AND j.attempt = i.attempt - 1
+               AND j.finished_at IS NULL
+               AND (j.attempt = i.attempt AND j.worker_id = $1 AND j.epoch = $2
+                    OR j.attempt = i.attempt - 1
                        AND EXISTS (SELECT FROM sessions s
                                     WHERE s.id = j.session_id AND s.worker_id = $1 AND s.epoch = $2))
             RETURNING j.id, j.session_id, j.api_id

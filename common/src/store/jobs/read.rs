@@ -191,7 +191,7 @@ pub async fn history(
 pub async fn queued_by_kind(db: &Db) -> Result<Vec<(JobKind, i64, f64)>, DbError> {
     const SQL: &str = "-- jobs::queued_by_kind
         SELECT kind, count(*) AS jobs, extract(epoch FROM now() - min(created_at))::float8 AS oldest
-          FROM jobs WHERE state = 'queued' GROUP BY kind";
+          FROM jobs WHERE state = 'queued' AND notices > 0 GROUP BY kind";
     let rows = db
         .conn()
         .await?
