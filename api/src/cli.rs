@@ -1,13 +1,11 @@
 //! The program: serve, migrate, add users, probe.
 
-mod probe;
 mod users;
 
-use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 use tokio::net::TcpListener;
 use warren_common::config::{DatabaseConfig, TelemetryConfig};
 use warren_common::stop::Stop;
@@ -78,12 +76,12 @@ enum CliError {
     #[error(transparent)]
     Users(#[from] users::UsersError),
     #[error(transparent)]
-    Probe(#[from] probe::NotReady),
+    Probe(#[from] telemetry::NotReady),
 }
 
 /// Does what the arguments of this process ask for.
 pub async fn main() -> ExitCode {
-    let arguments = with_default_task(std::env::args_os().collect());
+    let arguments = warren_common::cli::with_default_task(std::env::args_os().collect());
     let matches = command().get_matches_from(arguments);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -113,7 +111,7 @@ async fn perform(task: Task) -> Result<(), CliError> {
             telemetry::start(&user.telemetry)?;
             Ok(users::add(&user.name, &user.database).await?)
         }
-        Task::Probe(listen) => Ok(probe::run(listen.address)?),
+        Task::Probe(listen) => Ok(telemetry::ask_ready(listen.address)?),
     }
 }
 
@@ -135,67 +133,14 @@ async fn serve(config: ApiConfig) -> Result<(), CliError> {
     Ok(())
 }
 
-/// `warren-api` and `warren-api --listen …` mean `warren-api serve …`.
-fn with_default_task(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let first = arguments.get(1).and_then(|first| first.to_str());
-    let is_option = first.is_none_or(|first| {
-        first.starts_with('-') && !matches!(first, "-h" | "--help" | "-V" | "--version")
-    });
-    if is_option {
-        arguments.insert(1.min(arguments.len()), "serve".into());
-    }
-    arguments
-}
-
-/// The command line, whose help also lists every setting of `serve`.
+/// The command line.
 fn command() -> Command {
-    let settings = named_after_variables(ApiConfig::augment_args(Command::new("serve")))
-        .disable_help_flag(true)
-        .help_template("Settings of serve, each an option or an environment variable:\n{options}")
-        .render_help();
-    Cli::command()
-        .after_help(settings)
-        .mut_subcommands(named_after_variables)
-}
-
-/// Messages about an option then name its variable, which is what most people set.
-fn named_after_variables(command: Command) -> Command {
-    command
-        .mut_subcommands(named_after_variables)
-        .mut_args(|argument| {
-            match argument
-                .get_env()
-                .and_then(OsStr::to_str)
-                .map(str::to_owned)
-            {
-                Some(variable) => argument.value_name(variable),
-                None => argument,
-            }
-        })
+    warren_common::cli::command::<Cli, ApiConfig>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn words(text: &str) -> Vec<OsString> {
-        text.split(' ').map(OsString::from).collect()
-    }
-
-    #[test]
-    fn serve_is_what_it_does_unless_told_otherwise() {
-        for (given, meant) in [
-            ("warren-api", "warren-api serve"),
-            (
-                "warren-api --listen 127.0.0.1:0",
-                "warren-api serve --listen 127.0.0.1:0",
-            ),
-            ("warren-api migrate", "warren-api migrate"),
-            ("warren-api --help", "warren-api --help"),
-        ] {
-            assert_eq!(with_default_task(words(given)), words(meant));
-        }
-    }
 
     #[test]
     fn the_help_lists_every_variable() {

@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 #[error("this process is stopping")]
 pub struct Stopped;
 
+/// Turns that others get before a group closes.
+const YIELDS: usize = 3;
+
 type Waiting<I, O> = (I, oneshot::Sender<O>);
 
 /// Hands items to a runner and gives each its own answer.
@@ -58,6 +61,15 @@ where
 {
     let mut gathered = Vec::with_capacity(largest);
     while receiver.recv_many(&mut gathered, largest).await > 0 {
+        // Whoever is about to submit gets a turn first; nobody else is waited for.
+        for _ in 0..YIELDS {
+            tokio::task::yield_now().await;
+            while gathered.len() < largest
+                && let Ok(more) = receiver.try_recv()
+            {
+                gathered.push(more);
+            }
+        }
         let (items, answers): (Vec<I>, Vec<oneshot::Sender<O>>) = gathered.drain(..).unzip();
         for (answer, outcome) in answers.into_iter().zip(flush(items).await) {
             // Whoever asked may have gone away; the work is done all the same.

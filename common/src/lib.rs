@@ -2,9 +2,10 @@
 //!
 //! A module enters this crate only when both tiers use it. It knows neither HTTP routes nor R. In reading order:
 //! [`id`] and [`model`] are the words, [`store`] is Postgres, [`queue`] is RabbitMQ, [`blobs`] is the object store,
-//! [`config`], [`telemetry`], [`group`] and [`stop`] are how a program of Warren is put together.
+//! [`config`], [`cli`], [`telemetry`], [`group`] and [`stop`] are how a program of Warren is put together.
 
 pub mod blobs;
+pub mod cli;
 pub mod config;
 pub mod group;
 pub mod id;

@@ -1,5 +1,6 @@
 //! What a process tells about itself: logs, traces, metrics.
 
+mod ask;
 mod metrics;
 mod probe;
 mod trace;
@@ -10,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use ask::{NotReady, ask_ready};
 pub use metrics::{Metrics, metrics};
 pub use probe::{Readiness, serve};
 pub use trace::TraceContext;

@@ -1,4 +1,5 @@
-//! `probe`: for the health checks of containers, which have no other HTTP client.
+//! Asking a program of this machine whether it is ready: for the health checks of containers, which have no other HTTP
+//! client.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,17 +8,19 @@ use std::time::Duration;
 /// How long each step may take.
 const LIMIT: Duration = Duration::from_secs(4);
 
-/// The API on this machine is not ready.
+/// The program on this machine is not ready.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotReady {
+pub enum NotReady {
+    /// Nobody listens, or it says nothing in time.
     #[error("nothing answers at {0}")]
     Silent(SocketAddr, #[source] std::io::Error),
+    /// It says that it is down.
     #[error("{0} is not ready")]
     Down(SocketAddr),
 }
 
 /// Succeeds when `/health/ready` answers 200.
-pub(super) fn run(listen: SocketAddr) -> Result<(), NotReady> {
+pub fn ask_ready(listen: SocketAddr) -> Result<(), NotReady> {
     let place = reachable(listen);
     let status = ask(place).map_err(|source| NotReady::Silent(place, source))?;
     if status.starts_with(b"HTTP/1.1 200 ") {
