@@ -74,6 +74,20 @@ fn report(broker: &Broker, swept: Swept) {
             (JobKind::Execute, None) => {}
         }
     }
+    for (session, worker) in swept.closing {
+        let notice = Notice::CloseV1 {
+            session,
+            force: false,
+        };
+        notify(broker, QueueName::Control(worker), notice);
+    }
+    for (job, session, worker) in swept.cancels {
+        notify(
+            broker,
+            QueueName::Control(worker),
+            Notice::CancelV1 { session, job },
+        );
+    }
     for (job, api) in swept.ended {
         let notice = Notice::FinishedV1 { job, left: None };
         notify(broker, QueueName::Api(api), notice);
@@ -115,6 +129,11 @@ impl Contact {
 
     /// It did not.
     fn failed(&mut self, error: &DbError) {
+        if matches!(error, DbError::Refused { .. }) {
+            // A refusal is an answer: Postgres is there.
+            tracing::warn!(cause = chain(error), "A pass of the sweeper was refused");
+            return;
+        }
         if self.row.take().is_some() {
             tracing::warn!(
                 cause = chain(error),

@@ -27,8 +27,12 @@ async fn every_refusal_carries_the_error_body() {
         .await
         .error(400);
     client
-        .post("/sessions", &json!({"snapshotId": unknown}))
-        .await;
+        .post(
+            "/sessions",
+            &json!({"snapshotId": "00000000-0000-7000-8000-000000000000"}),
+        )
+        .await
+        .error(501);
     let execute = |body: Vec<u8>, kind: &'static str| {
         let request = client.request(Method::POST, &session.path("/execute"));
         client.send(request.header("Content-Type", kind).body(body))

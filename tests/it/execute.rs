@@ -183,5 +183,11 @@ async fn a_run_that_takes_too_long_is_interrupted_and_the_session_lives() {
         .await
         .expect(200);
     assert_eq!(answer["success"], false, "{answer}");
+    let jobs = session
+        .client
+        .get("/jobs?state=timed_out")
+        .await
+        .expect(200);
+    assert_eq!(jobs.as_array().unwrap().len(), 1);
     assert_eq!(session.prints("cat(kept)").await, "1");
 }

@@ -126,6 +126,7 @@ async fn jobs_are_listed_newest_first_and_page_by_page() {
         .get(&format!("/jobs?session={}&state=succeeded", session.id))
         .await
         .expect(200);
+    assert!(!of_session.as_array().unwrap().is_empty());
     assert!(
         of_session
             .as_array()

@@ -102,16 +102,25 @@ async fn postgres_crashing_between_claim_and_completion_runs_nothing_twice() {
     )
     .unwrap();
     let server = OwnServer::start(dir.path()).await;
-    let house = Builder::new().on(server.address.clone()).build().await;
+    // Heartbeats commit durably and would take the claim along to the disk: a lease far longer than this test has few.
+    let house = Builder::new()
+        .lease(Duration::from_secs(240))
+        .on(server.address.clone())
+        .build()
+        .await;
     let client = house.admin().await;
     let session = client.open_session().await;
     session.prints("count <- 0").await;
-    // The claim's own commit record must not reach the disk before the crash: nothing flushes but what must.
     let job = session.submit("count <- count + 1; invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat(count)").await;
     let working_dir = house.working_dir_with("here").await;
     server.crash().await;
-    std::fs::write(working_dir.join("go"), "").unwrap();
     server.start_again().await;
+    // This is the case at hand: the claim is forgotten.
+    let state = house
+        .sql_value(&format!("SELECT state FROM jobs WHERE id = '{job}'"))
+        .await;
+    assert_eq!(state, "queued");
+    std::fs::write(working_dir.join("go"), "").unwrap();
     client.ready().await;
     let ended = client.job_end(&job).await;
     assert_eq!(
@@ -121,4 +130,42 @@ async fn postgres_crashing_between_claim_and_completion_runs_nothing_twice() {
     );
     assert_eq!(ended["result"]["consoleOutput"], "1");
     assert_eq!(session.prints("cat(count)").await, "1");
+}
+
+/// The worker's own link: answers of openings, claims and completions get lost one after the other.
+#[tokio::test]
+async fn a_worker_whose_answers_get_lost_runs_everything_once() {
+    let mut house = Builder::new().workers(0).build().await;
+    let link = Proxy::to(house.database.server).await;
+    house
+        .add_worker(WorkerOptions {
+            database_via: Some(link.addr()),
+            ..WorkerOptions::default()
+        })
+        .await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session.prints("count <- 0").await;
+    for call in 1..=20 {
+        link.mute();
+        let running = {
+            let session = session.clone();
+            tokio::spawn(async move { session.prints("count <- count + 1; cat(count)").await })
+        };
+        let opening = {
+            let client = client.clone();
+            tokio::spawn(async move { client.open_session().await })
+        };
+        tokio::task::yield_now().await;
+        link.restore();
+        assert_eq!(running.await.unwrap(), call.to_string());
+        assert_eq!(opening.await.unwrap().prints("cat('open')").await, "open");
+    }
+    assert_eq!(
+        house
+            .sql_value("SELECT count(*) FROM jobs WHERE finished_at IS NULL")
+            .await,
+        "0"
+    );
+    assert_eq!(house.sql_value("SELECT max(attempt) FROM jobs").await, "1");
 }

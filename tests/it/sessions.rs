@@ -19,6 +19,7 @@ async fn two_users_do_not_see_each_other_s_sessions() {
         .await
         .error(404);
     ben.delete(&of_ada.path("")).await.error(404);
+    of_ada.prints("secret <- 1").await;
     let job = of_ada.submit("1").await;
     ben.get(&format!("/jobs/{job}")).await.error(404);
     ben.delete(&format!("/jobs/{job}")).await.error(404);
@@ -49,6 +50,34 @@ async fn closing_ends_what_runs_and_what_waits() {
     session.close().await;
     assert_eq!(session.client.job_end(&running).await["state"], "cancelled");
     assert_eq!(session.client.job_end(&waiting).await["state"], "cancelled");
+}
+
+/// The notice is lost: the wish is a row, and the sweeper repeats it.
+#[tokio::test]
+async fn a_wish_to_close_or_to_cancel_that_nobody_heard_is_repeated() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let (closing, cancelled) = (client.open_session().await, client.open_session().await);
+    let job = cancelled.submit("kept <- 1; repeat Sys.sleep(0.01)").await;
+    client.job_is(&job, "running").await;
+    house
+        .sql(&format!(
+            "UPDATE sessions SET state = 'closing' WHERE id = '{}'",
+            closing.id
+        ))
+        .await;
+    house
+        .sql(&format!(
+            "UPDATE jobs SET cancel_requested_at = now() WHERE id = '{job}'"
+        ))
+        .await;
+    assert_eq!(client.job_end(&job).await["state"], "cancelled");
+    assert_eq!(cancelled.prints("cat(kept)").await, "1");
+    warren_tests::wait::until("the session is closed", async || {
+        let state = format!("SELECT state FROM sessions WHERE id = '{}'", closing.id);
+        (house.sql_value(&state).await == "closed").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -216,8 +216,9 @@ impl OwnServer {
     /// When it does not start.
     pub async fn start_again(&self) {
         let port = self.address.server.port();
-        let options =
-            format!("-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=");
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c wal_writer_delay=10s"
+        );
         let log = self.data.join("log");
         self.run(
             "pg_ctl",
@@ -234,7 +235,8 @@ impl OwnServer {
         .await;
     }
 
-    /// Stops it as a crash would: nothing is flushed, everybody is cut off.
+    /// Stops it as a crash would: nothing is flushed, everybody is cut off. Commits that did not wait for the disk are
+    /// forgotten, unless a later one that did wait took them along.
     ///
     /// # Panics
     ///

@@ -34,6 +34,8 @@ use crate::writes::Writes;
 
 /// How long a starting worker waits for Postgres, its schema and `RabbitMQ`.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long R may take to die and its jobs to be written once it was interrupted for good.
+const LAST_WRITES: Duration = Duration::from_secs(20);
 /// How long the last writes may take.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -44,8 +46,16 @@ pub enum WorkerError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Postgres cannot be used.
-    #[error("PostgreSQL cannot be used: check WARREN_DATABASE_URL and that the server runs")]
-    Database(#[source] DbError),
+    #[error(
+        "PostgreSQL at {place} cannot be used: check WARREN_DATABASE_URL and that the server runs"
+    )]
+    Database {
+        /// Where it was looked for.
+        place: String,
+        /// Why not.
+        #[source]
+        source: DbError,
+    },
     /// The schema is older than this program.
     #[error(
         "the schema of the database is not up to date: run `warren-api migrate`, or start an API node of this version"
@@ -55,8 +65,8 @@ pub enum WorkerError {
     #[error(transparent)]
     BrokerAddress(#[from] warren_common::queue::BadAddress),
     /// The broker does not answer.
-    #[error("RabbitMQ does not answer: check WARREN_AMQP_URL and that the server runs")]
-    Broker,
+    #[error("RabbitMQ at {0} does not answer: check WARREN_AMQP_URL and that the server runs")]
+    Broker(String),
     /// R cannot be used.
     #[error("R cannot be used")]
     Host(#[source] HostError),
@@ -85,10 +95,10 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
     let _ends = life.clone().drop_guard();
     let config = Arc::new(config);
     let db = Db::new(&config.database, Commit::Durable, "warren-worker")
-        .map_err(WorkerError::Database)?;
+        .map_err(|source| no_database(&config, source))?;
     let relaxed = Db::new(&config.database, Commit::Relaxed, "warren-worker claims")
-        .map_err(WorkerError::Database)?;
-    wait_for_schema(&db).await?;
+        .map_err(|source| no_database(&config, source))?;
+    wait_for_schema(&db, &config).await?;
     let id = WorkerId::new();
     let topology = Topology {
         prefix: config.queue.prefix.clone(),
@@ -102,7 +112,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
     )?;
     tokio::time::timeout(START_LIMIT, broker.connected())
         .await
-        .map_err(|_elapsed| WorkerError::Broker)?;
+        .map_err(|_elapsed| WorkerError::Broker(config.queue.place().to_owned()))?;
     let directories =
         Directories::open(&config.host.work_dir, id).map_err(|source| WorkerError::WorkDir {
             path: config.host.work_dir.clone(),
@@ -133,7 +143,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         stop: stop.clone(),
     };
     let registry = Registry::new(context, load);
-    serve_probes(&config, &broker, &lease, life.clone()).await?;
+    serve_probes(&config, &broker, &lease, &pool, life.clone()).await?;
     let hearing = registry.clone();
     let heard = life.clone();
     tokio::spawn(async move { heard.run_until_cancelled(notices::hear(hearing, me)).await });
@@ -159,19 +169,36 @@ async fn until_the_end(
         stop.soft.cancelled().await;
         registry.ended().await;
     };
+    // Interrupted, then killed, then written down: what is not done by then waits for a Postgres that is away.
+    let patience = registry.context().config.interrupt_grace + LAST_WRITES;
+    let out_of_patience = async {
+        stop.hard.cancelled().await;
+        tokio::time::sleep(patience).await;
+    };
     tokio::select! {
         () = drained => Ok(()),
+        () = out_of_patience => {
+            tracing::warn!("Not everything could be brought to its end, the lease will tell");
+            Ok(())
+        }
         _ = lease.wait_for(|standing| *standing == Standing::Lost) => Err(WorkerError::LeaseLost),
     }
 }
 
-async fn wait_for_schema(db: &Db) -> Result<(), WorkerError> {
+fn no_database(config: &WorkerConfig, source: DbError) -> WorkerError {
+    WorkerError::Database {
+        place: config.database.place().to_owned(),
+        source,
+    }
+}
+
+async fn wait_for_schema(db: &Db, config: &WorkerConfig) -> Result<(), WorkerError> {
     let deadline = Instant::now() + START_LIMIT;
     loop {
         let problem = match migrate::is_current(db).await {
             Ok(true) => return Ok(()),
             Ok(false) => WorkerError::Schema,
-            Err(error) => WorkerError::Database(error),
+            Err(source) => no_database(config, source),
         };
         if Instant::now() > deadline {
             return Err(problem);
@@ -200,7 +227,7 @@ async fn register(
     let sent = Instant::now();
     let me = workers::register(db, id, &about)
         .await
-        .map_err(WorkerError::Database)?;
+        .map_err(|source| no_database(config, source))?;
     Ok((me, sent))
 }
 
@@ -208,6 +235,7 @@ async fn serve_probes(
     config: &WorkerConfig,
     broker: &Broker,
     lease: &LeaseWatch,
+    pool: &Arc<Pool>,
     life: CancellationToken,
 ) -> Result<(), WorkerError> {
     let Some(address) = config.telemetry.metrics_listen else {
@@ -216,9 +244,9 @@ async fn serve_probes(
     let listener = TcpListener::bind(address)
         .await
         .map_err(WorkerError::Probes)?;
-    let (broker, lease) = (broker.clone(), lease.clone());
+    let (broker, lease, pool) = (broker.clone(), lease.clone(), Arc::clone(pool));
     let ready: telemetry::Readiness = Arc::new(move || {
-        let up = broker.is_connected() && *lease.borrow() == Standing::Valid;
+        let up = broker.is_connected() && *lease.borrow() == Standing::Valid && pool.can_fork();
         Box::pin(async move { up })
     });
     tokio::spawn(telemetry::serve(listener, ready, life));

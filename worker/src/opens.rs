@@ -1,6 +1,7 @@
 //! Taking new sessions: from the queue while there is room, from Postgres when there is room again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use warren_common::id::JobId;
@@ -15,6 +16,10 @@ use crate::session::Registry;
 
 /// Notices of `sessions.new` that wait here at most.
 const PREFETCH: u16 = 64;
+/// Waiting sessions asked for at once.
+const BATCH: usize = 64;
+/// The pause when no R process can be had.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Takes sessions for a worker.
 #[derive(Clone)]
@@ -29,90 +34,65 @@ impl Opens {
         Self { registry, pool }
     }
 
-    /// Takes sessions until the worker takes no more.
+    /// Takes sessions until the worker takes no more. What is under way then is brought to its end: it is looked at
+    /// between two steps whether to go on, and no step is cut off.
     pub async fn run(self) {
         let stop = self.registry.context().stop.soft.clone();
-        stop.run_until_cancelled(async {
-            loop {
-                self.wait_for_room().await;
-                if self.catch_up().await {
-                    self.consume().await;
-                }
+        while !stop.is_cancelled() {
+            if !self.wait_for_room().await {
+                return;
             }
-        })
-        .await;
+            if self.catch_up().await {
+                self.consume().await;
+            }
+        }
     }
 
-    async fn wait_for_room(&self) {
-        let mut lease = self.registry.context().lease.clone();
-        let _ = lease
-            .wait_for(|standing| *standing == Standing::Valid)
-            .await;
-        // Given back at once: this only waits until there is a place.
-        drop(Arc::clone(self.registry.slots()).acquire_owned().await);
+    /// True when there is room, false when none is wanted any more.
+    async fn wait_for_room(&self) -> bool {
+        let context = self.registry.context();
+        let mut lease = context.lease.clone();
+        let room = async {
+            let _ = lease
+                .wait_for(|standing| *standing == Standing::Valid)
+                .await;
+            // Given back at once: this only waits until there is a place.
+            drop(Arc::clone(self.registry.slots()).acquire_owned().await);
+        };
+        context.stop.soft.run_until_cancelled(room).await.is_some()
     }
 
     /// Takes what waits in Postgres, oldest first; true when nothing is left, false when there is no room for it.
     async fn catch_up(&self) -> bool {
         let context = self.registry.context();
-        while let Ok(permit) = Arc::clone(self.registry.slots()).try_acquire_owned() {
-            let child = match self.pool.take().await {
-                Ok(child) => child,
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "A session waits for an R process");
-                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                    return false;
-                }
+        loop {
+            let Some(waiting) = context
+                .writes
+                .insist(|db, _me| async move { sessions::waiting(&db, BATCH).await })
+                .await
+            else {
+                return false;
             };
-            match sessions::open(&context.db, context.me, None, 1).await {
-                Ok(mut opened) => {
-                    let Some(opened) = opened.pop() else {
-                        self.pool.give_back(child);
-                        return true;
-                    };
-                    self.begin(&opened, child, permit);
-                }
-                Err(error) => {
-                    // Should the statement have committed after all, no task would serve the session: end what it opened.
-                    tracing::warn!(error = %error, "Waiting sessions could not be taken");
-                    self.pool.give_back(child);
-                    self.adopt_what_was_opened().await;
+            if waiting.is_empty() {
+                return true;
+            }
+            for job in waiting {
+                let Ok(permit) = Arc::clone(self.registry.slots()).try_acquire_owned() else {
+                    return false;
+                };
+                if context.stop.soft.is_cancelled() || !self.open(job, permit).await {
                     return false;
                 }
             }
         }
-        false
-    }
-
-    /// Sessions that the database gives this worker and that it does not know: their opening's answer was lost.
-    async fn adopt_what_was_opened(&self) {
-        let context = self.registry.context();
-        let known = self.registry.ids();
-        let strays = context
-            .writes
-            .insist(|db, me| async move { sessions::ids_here(&db, me).await })
-            .await;
-        for stray in strays
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|id| !known.contains(id))
-        {
-            let reason = "its worker could not tell whether it was opened";
-            let lost = warren_common::model::SessionState::Lost;
-            context
-                .writes
-                .insist(|db, me| async move { sessions::end(&db, me, stray, lost, reason).await })
-                .await;
-        }
     }
 
     async fn consume(&self) {
-        let mut consumer = self
-            .registry
-            .context()
+        let context = self.registry.context();
+        let mut consumer = context
             .broker
             .consume(QueueName::SessionsNew, Settle::ByTaker(PREFETCH));
-        while let Some(event) = consumer.next().await {
+        while let Some(Some(event)) = context.stop.soft.run_until_cancelled(consumer.next()).await {
             match event {
                 Event::Consuming => {
                     if !self.catch_up().await {
@@ -120,52 +100,75 @@ impl Opens {
                     }
                 }
                 Event::Delivery(delivery) => {
-                    let Notice::OpenSessionV1 { job } = delivery.notice else {
-                        delivery.done().await;
-                        continue;
-                    };
-                    let valid = *self.registry.context().lease.borrow() == Standing::Valid;
-                    let permit = Arc::clone(self.registry.slots()).try_acquire_owned();
-                    match permit {
-                        Ok(permit) if valid => {
-                            let opens = self.clone();
-                            tokio::spawn(async move { opens.open(job, permit, delivery).await });
-                        }
-                        // No room: what is held goes back to those who have some, with the consumer.
-                        _ => {
-                            delivery.requeue().await;
-                            return;
-                        }
+                    if !self.take(delivery).await {
+                        return;
                     }
                 }
             }
         }
     }
 
-    async fn open(&self, job: JobId, permit: OwnedSemaphorePermit, delivery: Delivery) {
+    /// Takes a session that a notice tells of; false when there is no room for it.
+    async fn take(&self, delivery: Delivery) -> bool {
+        let Notice::OpenSessionV1 { job } = delivery.notice else {
+            delivery.done().await;
+            return true;
+        };
+        let valid = *self.registry.context().lease.borrow() == Standing::Valid;
+        match Arc::clone(self.registry.slots()).try_acquire_owned() {
+            Ok(permit) if valid => {
+                let opens = self.clone();
+                self.registry.track(async move {
+                    if opens.open(job, permit).await {
+                        delivery.done().await;
+                    } else {
+                        delivery.requeue().await;
+                    }
+                });
+                true
+            }
+            // No room: what is held goes back to those who have some, with the consumer.
+            _ => {
+                delivery.requeue().await;
+                false
+            }
+        }
+    }
+
+    /// Opens the session of a job; true when it is open here or somewhere else.
+    async fn open(&self, job: JobId, permit: OwnedSemaphorePermit) -> bool {
         let child = match self.pool.take().await {
             Ok(child) => child,
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "A session goes to another worker, for want of an R process");
-                delivery.requeue().await;
-                return;
+                tracing::warn!(error = %chain(&error), "A session waits, for want of an R process");
+                // The notice would come back at once, here or to a worker that can do no better.
+                tokio::time::sleep(PAUSE).await;
+                return false;
             }
         };
+        if self.registry.context().stop.soft.is_cancelled() {
+            return false;
+        }
         match self.registry.context().writes.open(job).await {
             Ok(Some(opened)) => self.begin(&opened, child, permit),
-            Ok(None) | Err(_) => self.pool.give_back(child),
+            Ok(None) => self.pool.give_back(child),
+            Err(_stopped) => return false,
         }
-        delivery.done().await;
+        true
     }
 
     fn begin(&self, opened: &Opened, child: crate::host::Child, permit: OwnedSemaphorePermit) {
+        let (session, pid) = (opened.session, child.pid);
+        if let Some(child) = self.registry.start(session, child, permit, opened.more) {
+            // Told of twice, while Postgres was away: its task is there already.
+            self.pool.give_back(child);
+            return;
+        }
+        tracing::debug!("{session} runs in R process {pid}");
         metrics().claimed(JobKind::OpenSession);
         metrics().ended(JobKind::OpenSession, JobState::Succeeded);
-        tracing::debug!("{} runs in R process {}", opened.session, child.pid);
-        self.registry
-            .start(opened.session, child, permit, opened.more);
         let broker = self.registry.context().broker.clone();
-        let (job, session, api) = (opened.job, opened.session, opened.api);
+        let (job, api) = (opened.job, opened.api);
         tokio::spawn(async move {
             let left = Finished {
                 state: JobState::Succeeded,

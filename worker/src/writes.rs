@@ -17,6 +17,8 @@ use crate::lease::{LeaseWatch, Standing};
 
 /// The largest group.
 const LARGEST: usize = 128;
+/// A completion of more bytes than this shares a statement with no other.
+const LARGE_BYTES: usize = 1024 * 1024;
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
@@ -81,11 +83,17 @@ impl Writes {
     }
 
     /// Writes how a job ended; `None` when it was not this worker's any more.
+    ///
+    /// A large one goes alone: together they could be more than one statement can carry.
     pub async fn complete(&self, completion: Completion) -> Result<Option<Completed>, Stopped> {
+        let size = completion.console_tail.len() + completion.result.as_ref().map_or(0, Vec::len);
+        if size > LARGE_BYTES {
+            return Ok(self.writer.complete_alone(completion).await);
+        }
         self.completions.submit(completion).await
     }
 
-    /// Runs a write of another kind until Postgres takes it or refuses it, or the lease is lost.
+    /// Runs a write of another kind until Postgres takes it; `None` when the lease is lost before.
     pub async fn insist<T, R>(&self, mut write: impl FnMut(Db, WorkerIdentity) -> R) -> Option<T>
     where
         R: Future<Output = Result<T, DbError>>,
@@ -94,7 +102,7 @@ impl Writes {
         loop {
             match write(self.writer.db.clone(), self.writer.me).await {
                 Ok(value) => return Some(value),
-                Err(error) => self.writer.wait_or_give_up(&error, &mut pause).await?,
+                Err(error) => self.writer.wait(&error, &mut pause).await?,
             }
         }
     }
@@ -103,35 +111,48 @@ impl Writes {
 impl Writer {
     async fn claim(self: Arc<Self>, group: Vec<SessionId>) -> Vec<Option<Claimed>> {
         let mut pause = FIRST_PAUSE;
-        let mut doubt = false;
         let mut found: HashMap<SessionId, Claimed> = HashMap::new();
         loop {
-            // A claim whose answer was lost may stand: nothing of these sessions runs here, so what runs there is it.
-            let again = if doubt {
-                jobs::running_here(&self.db, self.me, &group).await
-            } else {
-                Ok(Vec::new())
-            };
-            let fresh = match again {
-                Ok(again) => {
-                    found.extend(again.into_iter().map(|claimed| (claimed.session, claimed)));
-                    jobs::claim(&self.relaxed, self.me, &group).await
-                }
-                Err(error) => Err(error),
-            };
-            match fresh {
-                Ok(fresh) => {
-                    found.extend(fresh.into_iter().map(|claimed| (claimed.session, claimed)));
-                    return group.iter().map(|session| found.remove(session)).collect();
-                }
+            match self.claim_once(&group, &mut found).await {
+                Ok(()) => return group.iter().map(|session| found.remove(session)).collect(),
                 Err(error) => {
-                    doubt |= error.is_interrupted();
-                    if self.wait_or_give_up(&error, &mut pause).await.is_none() {
+                    if self.wait(&error, &mut pause).await.is_none() {
                         return Vec::new();
                     }
                 }
             }
         }
+    }
+
+    /// Claims, and asks again for sessions where nothing was found: nothing of these sessions runs here, so what the
+    /// database says runs here is a claim whose answer was lost; and a head that was cancelled at the moment of the claim
+    /// leaves the next one to be taken.
+    async fn claim_once(
+        &self,
+        group: &[SessionId],
+        found: &mut HashMap<SessionId, Claimed>,
+    ) -> Result<(), DbError> {
+        let mut keep = |claimed: Vec<Claimed>| {
+            found.extend(
+                claimed
+                    .into_iter()
+                    .map(|claimed| (claimed.session, claimed)),
+            );
+            group
+                .iter()
+                .copied()
+                .filter(|session| !found.contains_key(session))
+                .collect::<Vec<_>>()
+        };
+        let missing = keep(jobs::claim(&self.relaxed, self.me, group).await?);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing = keep(jobs::running_here(&self.db, self.me, &missing).await?);
+        if !missing.is_empty() {
+            keep(jobs::claim(&self.relaxed, self.me, &missing).await?);
+        }
+        Ok(())
     }
 
     async fn open(self: Arc<Self>, group: Vec<JobId>) -> Vec<Option<Opened>> {
@@ -147,7 +168,7 @@ impl Writer {
             let fresh = match again {
                 Ok(again) => {
                     found.extend(again.into_iter().map(|opened| (opened.job, opened)));
-                    sessions::open(&self.db, self.me, Some(&group), group.len()).await
+                    sessions::open(&self.db, self.me, &group).await
                 }
                 Err(error) => Err(error),
             };
@@ -158,7 +179,7 @@ impl Writer {
                 }
                 Err(error) => {
                     doubt |= error.is_interrupted();
-                    if self.wait_or_give_up(&error, &mut pause).await.is_none() {
+                    if self.wait(&error, &mut pause).await.is_none() {
                         return Vec::new();
                     }
                 }
@@ -190,19 +211,18 @@ impl Writer {
             reason: Some("what it left could not be stored".to_owned()),
             ..completion.clone()
         };
-        for attempt in [completion, bare] {
-            match self
-                .insist_on_completing(std::slice::from_ref(&attempt))
-                .await
-            {
-                Ok(answers) => return answers.into_iter().next().flatten(),
-                Err(Refused::Stopped) => return None,
-                Err(Refused::ByPostgres) => {}
-            }
-        }
-        None
+        let first = self
+            .insist_on_completing(std::slice::from_ref(&completion))
+            .await;
+        let answers = match first {
+            Err(Refused::ByPostgres) => self.insist(std::slice::from_ref(&bare)).await,
+            Err(Refused::Stopped) => None,
+            Ok(answers) => Some(answers),
+        };
+        answers.and_then(|answers| answers.into_iter().next().flatten())
     }
 
+    /// Tries until Postgres takes the group or refuses what it holds.
     async fn insist_on_completing(
         &self,
         group: &[Completion],
@@ -212,16 +232,27 @@ impl Writer {
         loop {
             match self.complete_once(group, doubt).await {
                 Ok(answers) => return Ok(answers),
+                Err(error) if !error.is_away() => {
+                    tracing::error!(error = %chain(&error), "A completion was refused");
+                    return Err(Refused::ByPostgres);
+                }
                 Err(error) => {
                     doubt |= error.is_interrupted();
-                    if self.wait_or_give_up(&error, &mut pause).await.is_none() {
-                        return Err(if error.is_away() {
-                            Refused::Stopped
-                        } else {
-                            Refused::ByPostgres
-                        });
-                    }
+                    self.wait(&error, &mut pause)
+                        .await
+                        .ok_or(Refused::Stopped)?;
                 }
+            }
+        }
+    }
+
+    /// Tries until Postgres takes the group, whatever it says.
+    async fn insist(&self, group: &[Completion]) -> Option<Vec<Option<Completed>>> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.complete_once(group, true).await {
+                Ok(answers) => return Some(answers),
+                Err(error) => self.wait(&error, &mut pause).await?,
             }
         }
     }
@@ -244,18 +275,19 @@ impl Writer {
         Ok(answers)
     }
 
-    /// Waits before the next try; `None` when there will be none.
-    async fn wait_or_give_up(&self, error: &DbError, pause: &mut Duration) -> Option<()> {
+    /// Waits before the next try. Only a lost lease ends trying (`None`): whoever took over judges then; as long as this
+    /// worker may write, giving up would leave a row that nobody else may touch.
+    async fn wait(&self, error: &DbError, pause: &mut Duration) -> Option<()> {
         let mut lease = self.lease.clone();
         if *lease.borrow() == Standing::Lost {
             return None;
         }
-        if !error.is_away() {
-            // Postgres refuses the statement itself; a later try would be refused as well.
-            tracing::error!(error = %chain(error), "A write was refused");
-            return None;
+        if error.is_away() {
+            tracing::warn!(error = %error, "PostgreSQL is away, writing again in {pause:?}");
+        } else {
+            tracing::error!(error = %chain(error), "A write was refused, trying again in {LONGEST_PAUSE:?}");
+            *pause = LONGEST_PAUSE;
         }
-        tracing::warn!(error = %error, "PostgreSQL is away, writing again in {pause:?}");
         let waited = *pause;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
         tokio::select! {

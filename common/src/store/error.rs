@@ -1,5 +1,6 @@
 //! What can go wrong with a statement, told apart by what the caller may conclude.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use tokio_postgres::error::SqlState;
@@ -27,14 +28,15 @@ pub enum DbError {
         #[source]
         source: Option<Arc<tokio_postgres::Error>>,
     },
-    /// Postgres refused the statement; nothing changed.
-    #[error("PostgreSQL refused {op}")]
+    /// Postgres refused the statement; nothing changed. Its own text is not kept: it may repeat values of the row.
+    #[error("PostgreSQL refused {op} (SQLSTATE {code}{constraint})")]
     Refused {
         /// The statement's name.
         op: &'static str,
-        /// What Postgres said.
-        #[source]
-        source: Arc<tokio_postgres::Error>,
+        /// Five characters, see the appendix on error codes of the PostgreSQL manual.
+        code: String,
+        /// Which constraint, if it was one, with a comma in front.
+        constraint: String,
     },
     /// A row holds what no version of this code writes.
     #[error("a row read by {op} makes no sense: {problem}")]
@@ -78,20 +80,31 @@ impl DbError {
             SqlState::QUERY_CANCELED,
             SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
         ];
-        let lost = source.is_closed()
-            || source
-                .code()
-                .is_none_or(|code| going_down.contains(code) || code.code().starts_with("08"));
+        let lost = match source.code() {
+            Some(code) => going_down.contains(code) || code.code().starts_with("08"),
+            None => {
+                source.is_closed()
+                    || source
+                        .source()
+                        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+            }
+        };
         if lost {
-            Self::Interrupted {
+            return Self::Interrupted {
                 op,
                 source: Some(Arc::new(source)),
-            }
-        } else {
-            Self::Refused {
-                op,
-                source: Arc::new(source),
-            }
+            };
+        }
+        let constraint = source.as_db_error().and_then(|error| error.constraint());
+        Self::Refused {
+            op,
+            code: source
+                .code()
+                .map_or("none: the client could not send it", SqlState::code)
+                .to_owned(),
+            constraint: constraint
+                .map(|name| format!(", {name}"))
+                .unwrap_or_default(),
         }
     }
 
@@ -100,11 +113,18 @@ impl DbError {
         matches!(self, Self::Interrupted { .. })
     }
 
-    /// True when Postgres is away: waiting and trying again may help.
+    /// True when waiting and trying again may help: Postgres is away, out of something, or a standby at the moment.
     pub fn is_away(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Interrupted { .. } => true,
-            Self::Refused { .. } => self.code_is(&SqlState::LOCK_NOT_AVAILABLE) || self.may_retry(),
+            Self::Refused { code, .. } => {
+                ["53", "57", "58"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+                    || self.code_is(&SqlState::READ_ONLY_SQL_TRANSACTION)
+                    || self.code_is(&SqlState::LOCK_NOT_AVAILABLE)
+                    || self.may_retry()
+            }
             _ => false,
         }
     }
@@ -121,6 +141,6 @@ impl DbError {
     }
 
     fn code_is(&self, code: &SqlState) -> bool {
-        matches!(self, Self::Refused { source, .. } if source.code() == Some(code))
+        matches!(self, Self::Refused { code: found, .. } if found == code.code())
     }
 }

@@ -102,6 +102,7 @@ impl Db {
         Ok(Conn {
             object: Some(object),
             broken: false,
+            in_transaction: false,
         })
     }
 
@@ -120,10 +121,21 @@ impl Db {
     }
 }
 
+/// A reason as a column of text can hold it: `text` has no NUL, and nobody reads more than a line or two.
+fn storable(reason: &str) -> String {
+    reason
+        .chars()
+        .filter(|letter| *letter != '\0')
+        .take(1000)
+        .collect()
+}
+
 /// A connection out of the pool. One that failed in an unclear way does not go back.
 pub struct Conn {
     object: Option<Object>,
+    /// It failed in an unclear way, or whoever asked went away before the answer.
     broken: bool,
+    in_transaction: bool,
 }
 
 impl Conn {
@@ -142,6 +154,7 @@ impl Conn {
             let statement = object.prepare_cached(sql).await?;
             object.query(&statement, params).await
         };
+        self.broken = true;
         let answer = tokio::time::timeout(STATEMENT_LIMIT, work).await;
         self.judge(op, answer)
     }
@@ -161,6 +174,7 @@ impl Conn {
             let statement = object.prepare_cached(sql).await?;
             object.execute(&statement, params).await
         };
+        self.broken = true;
         let answer = tokio::time::timeout(STATEMENT_LIMIT, work).await;
         self.judge(op, answer)
     }
@@ -171,6 +185,7 @@ impl Conn {
             .object
             .as_ref()
             .ok_or_else(|| DbError::interrupted(op))?;
+        self.broken = true;
         let answer = tokio::time::timeout(STATEMENT_LIMIT, object.batch_execute(sql)).await;
         self.judge(op, answer)
     }
@@ -178,21 +193,21 @@ impl Conn {
     /// Begins a transaction. Dropped without [`Conn::commit`] it is rolled back, with its connection.
     pub async fn begin(mut self, op: &'static str) -> Result<Self, DbError> {
         self.batch(op, "BEGIN").await?;
-        self.broken = true;
+        self.in_transaction = true;
         Ok(self)
     }
 
     /// Keeps what the transaction did.
     pub async fn commit(mut self, op: &'static str) -> Result<(), DbError> {
         self.batch(op, "COMMIT").await?;
-        self.broken = false;
+        self.in_transaction = false;
         Ok(())
     }
 
     /// Forgets what the transaction did, and keeps the connection.
     pub async fn roll_back(mut self, op: &'static str) -> Result<(), DbError> {
         self.batch(op, "ROLLBACK").await?;
-        self.broken = false;
+        self.in_transaction = false;
         Ok(())
     }
 
@@ -202,23 +217,23 @@ impl Conn {
         answer: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
     ) -> Result<T, DbError> {
         match answer {
-            Ok(Ok(value)) => Ok(value),
+            Ok(Ok(value)) => {
+                self.broken = false;
+                Ok(value)
+            }
             Ok(Err(source)) => {
                 let error = DbError::statement(op, source);
-                self.broken |= error.is_interrupted();
+                self.broken = error.is_interrupted();
                 Err(error)
             }
-            Err(_elapsed) => {
-                self.broken = true;
-                Err(DbError::interrupted(op))
-            }
+            Err(_elapsed) => Err(DbError::interrupted(op)),
         }
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        if self.broken
+        if (self.broken || self.in_transaction)
             && let Some(object) = self.object.take()
         {
             drop(Object::take(object));

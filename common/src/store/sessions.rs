@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
-use super::{Conn, Db, DbError};
+use super::{Conn, Db, DbError, storable};
 use crate::id::{ApiId, JobId, PrincipalId, SessionId, WorkerId};
 use crate::model::{SessionState, WorkerIdentity};
 
@@ -60,26 +60,19 @@ pub struct Opened {
     pub session: SessionId,
     /// The node that waits.
     pub api: ApiId,
-    /// Jobs are waiting in it already.
+    /// Jobs were submitted to it already.
     pub more: bool,
 }
 
 /// Claims and completes opening jobs in one durable statement: their R processes are ready, so nothing lies between.
-///
-/// With `jobs` only those, else the oldest of all; at most `limit`. Jobs that another worker is taking are left out.
-pub async fn open(
-    db: &Db,
-    me: WorkerIdentity,
-    jobs: Option<&[JobId]>,
-    limit: usize,
-) -> Result<Vec<Opened>, DbError> {
+/// Jobs that another worker is taking are left out.
+pub async fn open(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<Vec<Opened>, DbError> {
     const SQL: &str = "-- sessions::open
-        WITH me AS (
-            SELECT id, epoch FROM workers WHERE id = $1 AND epoch = $2 AND state = 'alive'
-        ), taken AS (
-            SELECT j.id FROM jobs j, me
-             WHERE j.kind = 'open_session' AND j.state = 'queued' AND ($3::uuid[] IS NULL OR j.id = ANY ($3))
-             ORDER BY j.id LIMIT $4 FOR UPDATE OF j SKIP LOCKED
+        WITH taken AS (
+            SELECT j.id FROM jobs j, workers w
+             WHERE j.id = ANY ($3) AND j.kind = 'open_session' AND j.finished_at IS NULL
+               AND w.id = $1 AND w.epoch = $2 AND w.state = 'alive'
+             ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
         ), done AS (
             UPDATE jobs j
                SET state = 'succeeded', attempt = j.attempt + 1, worker_id = $1, epoch = $2,
@@ -89,25 +82,32 @@ pub async fn open(
         ), opened AS (
             UPDATE sessions s SET state = 'open', worker_id = $1, epoch = $2, last_activity_at = now()
               FROM done d WHERE s.id = d.session_id AND s.state = 'opening'
-            RETURNING s.id
+            RETURNING s.id, s.next_seq > 1 AS more
         )
-        SELECT d.id, d.session_id, d.api_id,
-               EXISTS (SELECT FROM jobs q
-                        WHERE q.session_id = d.session_id AND q.state = 'queued' AND q.lane = 'ordered') AS more
-          FROM done d JOIN opened o ON o.id = d.session_id";
-    let wanted: Option<Vec<uuid::Uuid>> =
-        jobs.map(|jobs| jobs.iter().map(|job| job.uuid()).collect());
+        SELECT d.id, d.session_id, d.api_id, o.more FROM done d JOIN opened o ON o.id = d.session_id";
+    let wanted: Vec<uuid::Uuid> = jobs.iter().map(|job| job.uuid()).collect();
+    let rows = db
+        .conn()
+        .await?
+        .query("sessions::open", SQL, &[&me.id.uuid(), &me.epoch, &wanted])
+        .await?;
+    Ok(rows.iter().map(opened).collect())
+}
+
+/// Opening jobs that wait for a worker, oldest first.
+pub async fn waiting(db: &Db, limit: usize) -> Result<Vec<JobId>, DbError> {
+    const SQL: &str = "-- sessions::waiting
+        SELECT id FROM jobs WHERE kind = 'open_session' AND state = 'queued' ORDER BY id LIMIT $1";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = db
         .conn()
         .await?
-        .query(
-            "sessions::open",
-            SQL,
-            &[&me.id.uuid(), &me.epoch, &wanted, &limit],
-        )
+        .query("sessions::waiting", SQL, &[&limit])
         .await?;
-    Ok(rows.iter().map(opened).collect())
+    Ok(rows
+        .iter()
+        .map(|row| JobId::from_uuid(row.get("id")))
+        .collect())
 }
 
 fn opened(row: &Row) -> Opened {
@@ -127,8 +127,7 @@ pub async fn opened_here(
 ) -> Result<Vec<Opened>, DbError> {
     const SQL: &str = "-- sessions::opened_here
         SELECT j.id, j.session_id, j.api_id,
-               EXISTS (SELECT FROM jobs q
-                        WHERE q.session_id = j.session_id AND q.state = 'queued' AND q.lane = 'ordered') AS more
+               s.next_seq > 1 AS more
           FROM jobs j JOIN sessions s ON s.id = j.session_id
          WHERE j.id = ANY ($3) AND j.state = 'succeeded' AND j.worker_id = $1 AND j.epoch = $2
            AND s.worker_id = $1 AND s.epoch = $2 AND s.state IN ('open', 'closing')";
@@ -223,7 +222,7 @@ pub async fn close(db: &Db, owner: PrincipalId, id: SessionId) -> Result<Closing
             UPDATE sessions
                SET state = CASE WHEN state = 'open' THEN 'closing' ELSE 'closed' END,
                    ended_at = CASE WHEN state = 'open' THEN NULL ELSE now() END,
-                   state_reason = 'it was closed by its owner'
+                   state_reason = 'it was closed by its owner', last_activity_at = now()
              WHERE id = $1 AND owner_id = $2 AND state IN ('opening', 'open')
             RETURNING id, state, worker_id
         ), cancelled AS (
@@ -277,14 +276,21 @@ pub async fn end(
              WHERE s.id = $3 AND s.worker_id = $1 AND s.epoch = $2 AND s.state IN ('open', 'closing')
                AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
             RETURNING s.id, s.state
-        ), jobs_ended AS (
+        ), waiting_jobs AS (
             UPDATE jobs j
                SET state = CASE WHEN e.state = 'closed' THEN 'cancelled' ELSE 'lost' END,
                    reason = CASE WHEN e.state = 'closed' THEN 'its session was closed' ELSE $5 END,
                    finished_at = now()
-              FROM ended e WHERE j.session_id = e.id AND j.state IN ('queued', 'running')
+              FROM ended e WHERE j.session_id = e.id AND j.state = 'queued'
+        ), running_job AS (
+            UPDATE jobs j
+               SET state = CASE WHEN e.state = 'closed' THEN 'cancelled' ELSE 'lost' END,
+                   reason = CASE WHEN e.state = 'closed' THEN 'its session was closed' ELSE $5 END,
+                   finished_at = now()
+              FROM ended e WHERE j.session_id = e.id AND j.state = 'running' AND j.lane = 'ordered'
         )
         SELECT id FROM ended";
+    let reason = storable(reason);
     let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
         &[&me.id.uuid(), &me.epoch, &id.uuid(), &state.word(), &reason];
     Ok(!db
@@ -314,7 +320,8 @@ pub async fn held(db: &Db, me: WorkerIdentity) -> Result<Vec<Held>, DbError> {
         SELECT * FROM (
             SELECT s.id, s.state = 'closing' AS closing,
                    (SELECT r.id FROM jobs r
-                     WHERE r.session_id = s.id AND r.state = 'running' AND r.cancel_requested_at IS NOT NULL
+                     WHERE r.session_id = s.id AND r.state = 'running' AND r.lane = 'ordered'
+                       AND r.cancel_requested_at IS NOT NULL
                      LIMIT 1) AS cancel,
                    EXISTS (SELECT FROM jobs q
                             WHERE q.session_id = s.id AND q.state = 'queued' AND q.lane = 'ordered') AS more
@@ -335,19 +342,4 @@ pub async fn held(db: &Db, me: WorkerIdentity) -> Result<Vec<Held>, DbError> {
         more: row.get("more"),
     };
     Ok(rows.iter().map(held).collect())
-}
-
-/// Every session that the database gives this worker.
-pub async fn ids_here(db: &Db, me: WorkerIdentity) -> Result<Vec<SessionId>, DbError> {
-    const SQL: &str = "-- sessions::ids_here
-        SELECT id FROM sessions WHERE worker_id = $1 AND epoch = $2 AND state IN ('open', 'closing')";
-    let rows = db
-        .conn()
-        .await?
-        .query("sessions::ids_here", SQL, &[&me.id.uuid(), &me.epoch])
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| SessionId::from_uuid(row.get("id")))
-        .collect())
 }

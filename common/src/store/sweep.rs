@@ -21,6 +21,10 @@ pub struct Swept {
     pub ended: Vec<(JobId, ApiId)>,
     /// Jobs to be noticed again.
     pub silent: Vec<Silent>,
+    /// Sessions that have been closing for a while, and who holds them.
+    pub closing: Vec<(SessionId, WorkerId)>,
+    /// Running jobs that were to be cancelled a while ago, their sessions, and who runs them.
+    pub cancels: Vec<(JobId, SessionId, WorkerId)>,
 }
 
 /// A queued job of which nobody has heard for a while.
@@ -66,12 +70,16 @@ pub async fn pass(
     let mut ended = end_of_vanished_owners(&mut tx).await?;
     ended.extend(end_of_over_sessions(&mut tx).await?);
     let silent = silent(&mut tx, silent_limit).await?;
+    let closing = unheard_closes(&mut tx).await?;
+    let cancels = unheard_cancels(&mut tx).await?;
     forget_old_keys(&mut tx).await?;
     tx.commit("sweep::pass").await?;
     Ok(Some(Swept {
         dead,
         ended,
         silent,
+        closing,
+        cancels,
     }))
 }
 
@@ -176,6 +184,41 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
             })
         })
         .collect()
+}
+
+/// Wishes to close that nobody has obeyed for two seconds; a hundred a pass.
+async fn unheard_closes(tx: &mut Conn) -> Result<Vec<(SessionId, WorkerId)>, DbError> {
+    const SQL: &str = "-- sweep::unheard_closes
+        SELECT id, worker_id FROM sessions
+         WHERE state = 'closing' AND last_activity_at < now() - interval '2 seconds' AND worker_id IS NOT NULL
+         LIMIT 100";
+    let rows = tx.query("sweep::unheard_closes", SQL, &[]).await?;
+    let close = |row: &Row| {
+        (
+            SessionId::from_uuid(row.get("id")),
+            WorkerId::from_uuid(row.get("worker_id")),
+        )
+    };
+    Ok(rows.iter().map(close).collect())
+}
+
+/// Wishes to cancel that nobody has obeyed for two seconds; a hundred a pass. R that does not listen is among them, and
+/// hearing it again does it no harm.
+async fn unheard_cancels(tx: &mut Conn) -> Result<Vec<(JobId, SessionId, WorkerId)>, DbError> {
+    const SQL: &str = "-- sweep::unheard_cancels
+        SELECT id, session_id, worker_id FROM jobs
+         WHERE state = 'running' AND attempt > 0 AND session_id IS NOT NULL
+           AND cancel_requested_at < now() - interval '2 seconds'
+         LIMIT 100";
+    let rows = tx.query("sweep::unheard_cancels", SQL, &[]).await?;
+    let cancel = |row: &Row| {
+        let (job, session) = (
+            JobId::from_uuid(row.get("id")),
+            SessionId::from_uuid(row.get("session_id")),
+        );
+        (job, session, WorkerId::from_uuid(row.get("worker_id")))
+    };
+    Ok(rows.iter().map(cancel).collect())
 }
 
 /// Idempotency keys are free again after 24 hours; a thousand a pass, so that no pass is long.

@@ -1,8 +1,8 @@
 //! The bench: how long Warren takes, beside the least that the same promises cost on the same machine.
 //!
-//! Everything is measured in one run, round by round: each round measures each [`Figure`] once, so that what the machine
+//! Everything is measured in one run, round by round: each round measures each `Figure` once, so that what the machine
 //! does meanwhile touches all of them alike. Ratios are made within a round, and the median over the rounds counts. The
-//! [`floor`] keeps what Warren promises of a job (durable rows, confirmed messages) and has neither HTTP nor R.
+//! `floor` keeps what Warren promises of a job (durable rows, confirmed messages) and has neither HTTP nor R.
 
 mod cpu;
 mod error;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use futures::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -99,7 +100,7 @@ impl Child {
         rustix::io::ioctl_fionbio(&console, true)?;
         Ok(Self {
             pid: birth.pid,
-            writer: FrameWriter { half: writer },
+            writer: FrameWriter { half: Some(writer) },
             reader: FrameReader {
                 half: reader,
                 buffer: Vec::new(),
@@ -169,12 +170,17 @@ impl Drop for Child {
 
 /// Frames to a child.
 pub struct FrameWriter {
-    half: OwnedWriteHalf,
+    /// Absent while [`Sending`] has it.
+    half: Option<OwnedWriteHalf>,
 }
 
+/// The rest of a frame that did not fit into the socket at once. Gives the socket back.
+pub type Sending = BoxFuture<'static, io::Result<OwnedWriteHalf>>;
+
 impl FrameWriter {
-    /// Sends one frame.
-    pub async fn send(&mut self, message: &ToChild) -> Result<(), ChildError> {
+    /// Begins to send a frame. What the socket does not take at once is left to the caller, who has other things to hear
+    /// while a child that was stopped reads nothing.
+    pub fn begin(&mut self, message: &ToChild) -> Result<Option<Sending>, ChildError> {
         let payload =
             serde_json::to_vec(message).map_err(|error| ChildError::Nonsense(error.into()))?;
         let header = frame::header(&payload, MAX_FRAME_BYTES)
@@ -182,7 +188,27 @@ impl FrameWriter {
         let mut bytes = Vec::with_capacity(header.len() + payload.len());
         bytes.extend_from_slice(&header);
         bytes.extend_from_slice(&payload);
-        self.half.write_all(&bytes).await.map_err(ChildError::Gone)
+        let Some(mut half) = self.half.take() else {
+            return Err(ChildError::Gone(io::ErrorKind::NotConnected.into()));
+        };
+        let sent = match half.try_write(&bytes) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(ChildError::Gone(error)),
+        };
+        if sent == bytes.len() {
+            self.half = Some(half);
+            return Ok(None);
+        }
+        Ok(Some(Box::pin(async move {
+            half.write_all(&bytes[sent..]).await?;
+            Ok(half)
+        })))
+    }
+
+    /// The frame is sent.
+    pub fn put_back(&mut self, half: OwnedWriteHalf) {
+        self.half = Some(half);
     }
 }
 

@@ -6,7 +6,7 @@ mod directory;
 mod parent;
 mod pool;
 
-pub use child::{Child, ChildError, ChildExit, FrameReader, FrameWriter};
+pub use child::{Child, ChildError, ChildExit, FrameReader, FrameWriter, Sending};
 pub use directory::Directories;
 pub use parent::HostError;
 pub use pool::Pool;

@@ -83,6 +83,11 @@ impl Pool {
             .map_or_else(String::new, |parent| parent.hello.r_version.clone())
     }
 
+    /// True while a parent lives.
+    pub fn can_fork(&self) -> bool {
+        self.least_busy_parent().is_some()
+    }
+
     /// A child that takes code: one that is ready, else a new one.
     pub async fn take(&self) -> Result<Child, HostError> {
         let ready = loop {

@@ -159,7 +159,9 @@ impl Actor {
 
     /// Runs a job and writes how it ended; tells whether more wait.
     async fn work_on(&mut self, claimed: Claimed) -> Result<bool, End> {
-        metrics().claimed(claimed.kind);
+        if let Ok(kind) = &claimed.kind {
+            metrics().claimed(*kind);
+        }
         let span = tracing::info_span!(
             "worker.execute",
             session.id = %self.id,
@@ -182,7 +184,9 @@ impl Actor {
             .complete(completion.clone())
             .await
             .map_err(|_stopped| End::Silently)?;
-        metrics().ended(claimed.kind, completion.state);
+        if let Ok(kind) = &claimed.kind {
+            metrics().ended(*kind, completion.state);
+        }
         if let Some(completed) = written {
             self.tell(completed.api, completion, console_is_whole);
         } else {
@@ -191,7 +195,7 @@ impl Actor {
         match (gone, close) {
             (_, true) => Err(End::Closed),
             (Some(how), false) => Err(End::Lost(how)),
-            (None, false) => Ok(written.is_some_and(|completed| completed.more)),
+            (None, false) => Ok(written.is_none_or(|completed| completed.more)),
         }
     }
 

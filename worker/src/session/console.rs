@@ -91,18 +91,19 @@ impl RunConsole {
     }
 }
 
-/// Reads what is in the pipe now, without waiting; of a flood a part, so that nobody else starves.
-pub(super) fn read_now(pipe: &pipe::Receiver, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+/// Reads what is in the pipe now, without waiting; of a flood a part, so that nobody else starves. False when nobody can
+/// write to it any more.
+pub(super) fn read_now(pipe: &pipe::Receiver, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
     let mut bytes = vec![0; READ_BYTES];
     for _ in 0..READS {
         match pipe.try_read(&mut bytes) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(false),
             Ok(read) => take(&bytes[..read]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

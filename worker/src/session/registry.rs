@@ -1,8 +1,10 @@
 //! Which sessions this worker holds, and how to reach their tasks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
@@ -15,6 +17,8 @@ use crate::lease::Load;
 
 /// Letters that wait for a task that writes its last result; `Work` beyond that says nothing new.
 const MAILBOX: usize = 16;
+/// A session's task starts at most this long after its opening is committed.
+const OPENING: Duration = Duration::from_millis(100);
 
 /// The sessions of one worker.
 #[derive(Clone)]
@@ -49,10 +53,19 @@ impl Registry {
         &self.context
     }
 
-    /// Starts the task of a session that was opened just now.
-    pub fn start(&self, id: SessionId, child: Child, permit: OwnedSemaphorePermit, more: bool) {
+    /// Starts the task of a session that was opened just now; gives the child back when the session is here already.
+    pub fn start(
+        &self,
+        id: SessionId,
+        child: Child,
+        permit: OwnedSemaphorePermit,
+        more: bool,
+    ) -> Option<Child> {
         let (letters, mail) = mpsc::channel(MAILBOX);
-        self.lock().insert(id, letters);
+        match self.lock().entry(id) {
+            Entry::Occupied(_) => return Some(child),
+            Entry::Vacant(place) => drop(place.insert(letters)),
+        }
         self.count();
         let actor = Actor {
             id,
@@ -67,17 +80,29 @@ impl Registry {
             registry.lock().remove(&id);
             registry.count();
         });
+        None
     }
 
-    /// Which sessions are here.
-    pub fn ids(&self) -> HashSet<SessionId> {
-        self.lock().keys().copied().collect()
+    /// Runs something that [`Registry::ended`] waits for as well.
+    pub fn track(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
     }
 
-    /// Tells a session something; a session that is not here has ended.
+    /// Tells a session something. One that is not here has ended, or is being opened at this very moment: then it is told
+    /// a little later.
     pub fn tell(&self, id: SessionId, letter: Mail) {
+        if let Err(letter) = self.try_tell(id, letter) {
+            let registry = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(OPENING).await;
+                let _ = registry.try_tell(id, letter);
+            });
+        }
+    }
+
+    fn try_tell(&self, id: SessionId, letter: Mail) -> Result<(), Mail> {
         let Some(letters) = self.lock().get(&id).cloned() else {
-            return;
+            return Err(letter);
         };
         if let Err(mpsc::error::TrySendError::Full(letter)) = letters.try_send(letter)
             && letter != Mail::Work
@@ -85,6 +110,7 @@ impl Registry {
             // A wish to stop must not get lost because a dozen notices of work came before it.
             tokio::spawn(async move { letters.send(letter).await });
         }
+        Ok(())
     }
 
     /// Waits until every session has ended; none can be started any more.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use warren_common::model::{CancelOutcome, ExecuteRequest, JobState, RunResult, ValuePair};
@@ -13,7 +14,7 @@ use warren_rhost::session::{Done, Ending, FromChild, Input, Output, Run, ToChild
 
 use super::actor::{Context, Mail};
 use super::console::{RunConsole, read_now};
-use crate::host::{Child, ChildExit};
+use crate::host::{Child, ChildExit, Sending};
 
 /// Text waits this long for company before it is written.
 const CHUNK_AGE: Duration = Duration::from_millis(75);
@@ -67,16 +68,25 @@ pub(super) async fn run(
         ask_again: None,
         forced: false,
         writing: None,
+        console_closed: false,
         no_chunks: false,
     };
     let request: ExecuteRequest = match serde_json::from_slice(&claimed.request) {
         Ok(request) => request,
         Err(error) => {
             // The API wrote these bytes; a version that cannot read them must not lose the session over them.
-            tracing::error!(error = %error, "The request of {} cannot be read", claimed.job);
+            // Serde's own text repeats values, and they are the user's.
+            let (line, column) = (error.line(), error.column());
+            tracing::error!(
+                "The request of {} cannot be read (line {line}, column {column})",
+                claimed.job
+            );
             return running.end_without_r("this worker cannot read the request".to_owned());
         }
     };
+    if let Err(unknown) = &claimed.kind {
+        return running.end_without_r(format!("this worker is older than the job: {unknown}"));
+    }
     if claimed.cancel_requested {
         return running.cancelled_before_it_began();
     }
@@ -129,6 +139,8 @@ struct Running<'a> {
     ask_again: Option<Instant>,
     forced: bool,
     writing: Option<Writing>,
+    /// Nobody can write to the console any more.
+    console_closed: bool,
     /// The database does not take chunks of this job: its text travels with the completion.
     no_chunks: bool,
 }
@@ -146,10 +158,13 @@ impl Running<'_> {
         mail: &mut mpsc::Receiver<Mail>,
         limit: u64,
     ) -> Outcome {
-        if let Err(error) = self.child.writer.send(message).await {
-            tracing::debug!(error = %error, "The R process of {} did not take the run", self.claimed.session);
-            return self.wait_for_the_end().await;
-        }
+        let mut sending = match self.child.writer.begin(message) {
+            Ok(sending) => sending,
+            Err(error) => {
+                tracing::debug!(error = %error, "The R process of {} did not take the run", self.claimed.session);
+                return self.wait_for_the_end().await;
+            }
+        };
         let mut chunk_due: Option<Instant> = None;
         loop {
             if self.console.is_chunk_full() || chunk_due.is_some_and(|due| due <= Instant::now()) {
@@ -166,6 +181,13 @@ impl Running<'_> {
                     Err(crate::host::ChildError::Nonsense(error)) => return Outcome::Nonsense(error.to_string()),
                     Err(crate::host::ChildError::Gone(_)) => return self.wait_for_the_end().await,
                 },
+                sent = sent(&mut sending), if sending.is_some() => {
+                    sending = None;
+                    match sent {
+                        Ok(half) => self.child.writer.put_back(half),
+                        Err(_gone) => return self.wait_for_the_end().await,
+                    }
+                }
                 Some(letter) = mail.recv() => self.hear(&letter),
                 () = self.context.stop.hard.cancelled(), if self.wish.is_none() => {
                     self.ask_to_unwind(Wish::Stop, self.context.config.interrupt_grace);
@@ -175,7 +197,7 @@ impl Running<'_> {
                     self.child.interrupt();
                     self.ask_again = Some(Instant::now() + ASK_AGAIN);
                 }
-                ready = self.child.console.readable() => {
+                ready = self.child.console.readable(), if !self.console_closed => {
                     if ready.is_ok() && self.read_console() && chunk_due.is_none() {
                         chunk_due = Some(Instant::now() + CHUNK_AGE);
                     }
@@ -239,8 +261,12 @@ impl Running<'_> {
     /// True when something was read.
     fn read_console(&mut self) -> bool {
         let console = &mut self.console;
-        if let Err(error) = read_now(&self.child.console, |bytes| console.take(bytes)) {
-            tracing::debug!(error = %error, "The console of {} cannot be read", self.claimed.session);
+        match read_now(&self.child.console, |bytes| console.take(bytes)) {
+            Ok(open) => self.console_closed = !open,
+            Err(error) => {
+                self.console_closed = true;
+                tracing::debug!(error = %error, "The console of {} cannot be read", self.claimed.session);
+            }
         }
         self.console.has_pending()
     }
@@ -353,6 +379,21 @@ impl Running<'_> {
                 _,
             ) => (JobState::Failed, message, None),
         };
+        let bytes: usize = done.outputs.iter().map(|value| value.get().len()).sum();
+        if bytes as u64 > self.context.config.result_max_bytes {
+            // The R host checks each value; this holds for their sum, and for a host that was tampered with.
+            let message = format!(
+                "the outputs are {bytes} bytes of JSON, more than WARREN_RESULT_MAX_BYTES allows ({})",
+                self.context.config.result_max_bytes
+            );
+            let result = RunResult {
+                success: false,
+                error_message: message,
+                output_parameters: Vec::new(),
+                changed_files: done.changed_files,
+            };
+            return self.finish(JobState::Failed, Some(result), None, None, None);
+        }
         let cancel = (state == JobState::Cancelled).then_some(CancelOutcome::Confirmed);
         let values = names.iter().zip(done.outputs);
         let result = RunResult {
@@ -438,6 +479,13 @@ impl Running<'_> {
 async fn answer_of(writing: &mut Option<Writing>) -> Result<bool, DbError> {
     match writing {
         Some(writing) => writing.answer.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sent(sending: &mut Option<Sending>) -> std::io::Result<OwnedWriteHalf> {
+    match sending {
+        Some(sending) => sending.as_mut().await,
         None => std::future::pending().await,
     }
 }

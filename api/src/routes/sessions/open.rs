@@ -68,19 +68,22 @@ pub async fn open(
         traceparent,
     });
     let waiter = app.watch.expect(job);
-    let (job, session, mut waiter) = match app.submitter.submit(work, key.clone()).await? {
-        Placed::Now(job) => (job, session, waiter),
+    let (job, session, mut waiter, is_first) = match app.submitter.submit(work, key.clone()).await?
+    {
+        Placed::Now(job) => (job, session, waiter, true),
         Placed::Before(job) => (
             job,
             session_opened_by(&app, &caller, job).await?,
             app.watch.follow(job),
+            false,
         ),
     };
     let limit = prefer.limit();
     let wait = limit.unwrap_or(app.config.open_wait);
     match waiter.outcome(Some(wait)).await? {
         Some(outcome) => answer(session, &outcome),
-        None if limit.is_some() => Ok(accepted(job, Some(session), prefer)),
+        // A repeated call must not take back what the first one was promised.
+        None if limit.is_some() || !is_first => Ok(accepted(job, Some(session), prefer)),
         None => {
             let given_up = give_up(&app, &caller, job, session, &mut waiter).await;
             if let (Err(ApiError::Unavailable(_)), Some(key)) = (&given_up, &key) {

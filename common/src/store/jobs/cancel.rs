@@ -43,11 +43,19 @@ pub async fn request_cancel(
          UNION ALL
         SELECT false, NULL, NULL, false
          WHERE EXISTS (SELECT FROM jobs WHERE id = $1 AND owner_id = $2)";
-    let rows = db
-        .conn()
-        .await?
-        .query("jobs::request_cancel", SQL, &[&id.uuid(), &owner.uuid()])
-        .await?;
+    let mut tries = 0;
+    let rows = loop {
+        // Closing the session of an opening takes the same two locks the other way round.
+        match db
+            .conn()
+            .await?
+            .query("jobs::request_cancel", SQL, &[&id.uuid(), &owner.uuid()])
+            .await
+        {
+            Err(error) if error.may_retry() && tries < 3 => tries += 1,
+            settled => break settled?,
+        }
+    };
     let Some(row) = rows.first() else {
         return Ok(CancelVerdict::Unknown);
     };

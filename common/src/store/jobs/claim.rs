@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::super::{Db, DbError};
 use crate::id::{ApiId, JobId, SessionId};
-use crate::model::{JobKind, WorkerIdentity};
+use crate::model::{JobKind, UnknownWord, WorkerIdentity};
 
 /// A job that this worker may run now.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub struct Claimed {
     pub job: JobId,
     /// Of which session.
     pub session: SessionId,
-    /// What it does.
-    pub kind: JobKind,
+    /// What it does; an error when a later version made it.
+    pub kind: Result<JobKind, UnknownWord>,
     /// Which attempt this is, from 1.
     pub attempt: i32,
     /// The node that waits.
@@ -30,7 +30,8 @@ pub struct Claimed {
 
 /// Claims the head of each of these sessions: the lowest `seq`, and only where none of the session runs.
 ///
-/// A job that was cancelled at this very moment is told by `finished_at`, not by `state`: naming the state would let the
+/// The attempt is that of the head as it was seen, so a claim whose connection was given up and that commits late takes
+/// nothing a second time. A job that was cancelled at this very moment is told by `finished_at`, not by `state`: naming the state would let the
 /// planner reach the row by way of a partial index instead of its key.
 pub async fn claim(
     db: &Db,
@@ -39,9 +40,9 @@ pub async fn claim(
 ) -> Result<Vec<Claimed>, DbError> {
     const SQL: &str = "-- jobs::claim
         WITH head AS (
-            SELECT q.id FROM sessions s
+            SELECT q.id, q.attempt FROM sessions s
              CROSS JOIN LATERAL (
-                SELECT j.id FROM jobs j
+                SELECT j.id, j.attempt FROM jobs j
                  WHERE j.session_id = s.id AND j.state = 'queued' AND j.lane = 'ordered'
                  ORDER BY j.seq LIMIT 1
              ) q
@@ -52,7 +53,7 @@ pub async fn claim(
         UPDATE jobs j
            SET state = 'running', attempt = j.attempt + 1, worker_id = $1, epoch = $2, started_at = now()
           FROM head h, workers w
-         WHERE j.id = h.id AND j.finished_at IS NULL
+         WHERE j.id = h.id AND j.attempt = h.attempt AND j.finished_at IS NULL
            AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
         RETURNING j.id, j.session_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
                   j.cancel_requested_at IS NOT NULL AS cancel_requested";
@@ -62,23 +63,20 @@ pub async fn claim(
         .await?
         .query("jobs::claim", SQL, &[&me.id.uuid(), &me.epoch, &wanted])
         .await?;
-    rows.iter().map(claimed).collect()
+    Ok(rows.iter().map(claimed).collect())
 }
 
-fn claimed(row: &Row) -> Result<Claimed, DbError> {
-    let kind: &str = row.get("kind");
-    Ok(Claimed {
+fn claimed(row: &Row) -> Claimed {
+    Claimed {
         job: JobId::from_uuid(row.get("id")),
         session: SessionId::from_uuid(row.get("session_id")),
-        kind: kind
-            .parse()
-            .map_err(|problem| DbError::bad_row("jobs::claim", problem))?,
+        kind: row.get::<_, &str>("kind").parse(),
         attempt: row.get("attempt"),
         api: ApiId::from_uuid(row.get("api_id")),
         request: row.get("request"),
         traceparent: row.get("traceparent"),
         cancel_requested: row.get("cancel_requested"),
-    })
+    }
 }
 
 /// What of these sessions this worker is running according to the database: for a worker whose answer from [`claim`] was
@@ -104,5 +102,5 @@ pub async fn running_here(
             &[&me.id.uuid(), &me.epoch, &wanted],
         )
         .await?;
-    rows.iter().map(claimed).collect()
+    Ok(rows.iter().map(claimed).collect())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::super::{Db, DbError};
+use super::super::{Db, DbError, storable};
 use crate::id::{ApiId, JobId};
 use crate::model::{CancelOutcome, JobState, WorkerIdentity};
 
@@ -82,9 +82,9 @@ pub async fn complete(
         .iter()
         .map(|done| done.console_tail.as_slice())
         .collect();
-    let reasons: Vec<Option<&str>> = completions
+    let reasons: Vec<Option<String>> = completions
         .iter()
-        .map(|done| done.reason.as_deref())
+        .map(|done| done.reason.as_deref().map(storable))
         .collect();
     let cancels: Vec<Option<&str>> = completions
         .iter()

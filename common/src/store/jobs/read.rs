@@ -162,7 +162,8 @@ pub struct HistoryEntry {
     pub request: Vec<u8>,
 }
 
-/// What was executed in a session, oldest first; jobs that never began are left out.
+/// What was executed in a session, oldest first; jobs that never began are left out, and so are the oldest when there are
+/// more than `limit`, or more than 64 MiB of requests.
 pub async fn history(
     db: &Db,
     session: SessionId,
@@ -170,10 +171,10 @@ pub async fn history(
 ) -> Result<Vec<HistoryEntry>, DbError> {
     const SQL: &str = "-- jobs::history
         SELECT request FROM (
-            SELECT seq, request FROM jobs
+            SELECT seq, request, sum(length(request)) OVER (ORDER BY seq DESC) AS bytes FROM jobs
              WHERE session_id = $1 AND kind = 'execute' AND started_at IS NOT NULL
              ORDER BY seq DESC LIMIT $2
-        ) newest ORDER BY seq";
+        ) newest WHERE bytes <= 67108864 ORDER BY seq";
     let rows = db
         .conn()
         .await?
