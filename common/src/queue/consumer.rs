@@ -3,18 +3,35 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use lapin::Acker;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
 };
 use lapin::types::FieldTable;
+use lapin::{Acker, Channel};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::broker::Live;
 use super::{Broker, Notice, QueueName};
 
 /// How long the pause is after a consumer broke while the connection lives.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long the broker may take to answer while a consumer is set up or looked after.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How often a consumer looks whether its queue still knows it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A consumer has to be set up again.
+#[derive(Debug, thiserror::Error)]
+enum ConsumeError {
+    #[error("RabbitMQ does not answer")]
+    Silent,
+    #[error("the queue is gone, or was")]
+    Cancelled,
+    #[error(transparent)]
+    Broken(#[from] lapin::Error),
+}
 
 /// When a delivery counts as dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,11 +131,44 @@ impl Broker {
         queue: QueueName,
         settle: Settle,
         sender: &mpsc::Sender<Event>,
-    ) -> Result<(), lapin::Error> {
+    ) -> Result<(), ConsumeError> {
         let Some(live) = self.live.borrow().clone() else {
             return Ok(());
         };
-        // Held by this future: when it is dropped the channel closes, and the broker takes back what was not settled.
+        // The channel is held by this future: when it is dropped it closes, and the broker takes back what was not settled.
+        let started = self.start_consuming(&live, queue, settle);
+        let (channel, mut deliveries) = tokio::time::timeout(ANSWER_LIMIT, started)
+            .await
+            .map_err(|_elapsed| ConsumeError::Silent)??;
+        if sender.send(Event::Consuming).await.is_err() {
+            return Ok(());
+        }
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.reset();
+        loop {
+            let delivery = tokio::select! {
+                delivery = deliveries.next() => match delivery {
+                    Some(delivery) => delivery?,
+                    None => return Err(ConsumeError::Cancelled),
+                },
+                _ = look.tick() => {
+                    self.check_that_it_consumes(&channel, queue).await?;
+                    continue;
+                }
+                () = sender.closed() => return Ok(()),
+            };
+            if !self.hand_over(queue, settle, delivery, sender).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn start_consuming(
+        &self,
+        live: &Live,
+        queue: QueueName,
+        settle: Settle,
+    ) -> Result<(Channel, lapin::Consumer), lapin::Error> {
         let channel = live.connection.create_channel().await?;
         // Also after somebody deleted the queue by hand while the connection lived on.
         self.topology.declare(&channel).await?;
@@ -132,33 +182,50 @@ impl Broker {
             ..BasicConsumeOptions::default()
         };
         let name = queue.on_broker(&self.topology.prefix);
-        let mut deliveries = channel
+        let deliveries = channel
             .basic_consume(name.into(), "".into(), options, FieldTable::default())
             .await?;
-        if sender.send(Event::Consuming).await.is_err() {
-            return Ok(());
+        Ok((channel, deliveries))
+    }
+
+    /// A broker does not always tell a consumer that its queue was deleted, least of all one that came while the deletion
+    /// was under way.
+    async fn check_that_it_consumes(
+        &self,
+        channel: &Channel,
+        queue: QueueName,
+    ) -> Result<(), ConsumeError> {
+        let declared = self.topology.declare_one(channel, queue);
+        match tokio::time::timeout(ANSWER_LIMIT, declared).await {
+            Ok(Ok(0)) => Err(ConsumeError::Cancelled),
+            Ok(Ok(_consumers)) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_elapsed) => Err(ConsumeError::Silent),
         }
-        while let Some(delivery) = deliveries.next().await {
-            let delivery = delivery?;
-            let acker = (settle != Settle::OnReceipt).then_some(delivery.acker);
-            let Some(notice) = Notice::decode(&delivery.data) else {
-                tracing::error!(
-                    "A message of {queue:?} cannot be read by this version, it goes to the dead queue"
-                );
-                match acker {
-                    Some(acker) => drop(acker.reject(BasicRejectOptions { requeue: false }).await?),
-                    None => drop(self.publish_bytes(QueueName::Dead, &delivery.data).await),
-                }
-                continue;
-            };
-            if sender
+    }
+
+    /// False when nobody takes deliveries any more.
+    async fn hand_over(
+        &self,
+        queue: QueueName,
+        settle: Settle,
+        delivery: lapin::message::Delivery,
+        sender: &mpsc::Sender<Event>,
+    ) -> Result<bool, lapin::Error> {
+        let acker = (settle != Settle::OnReceipt).then_some(delivery.acker);
+        if let Some(notice) = Notice::decode(&delivery.data) {
+            return Ok(sender
                 .send(Event::Delivery(Delivery { notice, acker }))
                 .await
-                .is_err()
-            {
-                break;
-            }
+                .is_ok());
         }
-        Ok(())
+        tracing::error!(
+            "A message of {queue:?} cannot be read by this version, it goes to the dead queue"
+        );
+        match acker {
+            Some(acker) => drop(acker.reject(BasicRejectOptions { requeue: false }).await?),
+            None => drop(self.publish_bytes(QueueName::Dead, &delivery.data).await),
+        }
+        Ok(true)
     }
 }

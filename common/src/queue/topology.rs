@@ -66,54 +66,47 @@ pub struct Topology {
 impl Topology {
     /// Declares every queue that this process uses. Declaring again changes nothing.
     pub(super) async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        self.declare_shared(channel, QueueName::Dead).await?;
-        self.declare_shared(channel, QueueName::SessionsNew).await?;
-        match self.role {
-            Role::Api(id) => self.declare_own(channel, QueueName::Api(id)).await,
-            Role::Worker(id) => {
-                self.declare_own(channel, QueueName::Worker(id)).await?;
-                self.declare_own(channel, QueueName::Control(id)).await
-            }
+        let own: &[QueueName] = match self.role {
+            Role::Api(id) => &[QueueName::Api(id)],
+            Role::Worker(id) => &[QueueName::Worker(id), QueueName::Control(id)],
+        };
+        for queue in [QueueName::Dead, QueueName::SessionsNew].iter().chain(own) {
+            self.declare_one(channel, *queue).await?;
         }
+        Ok(())
     }
 
-    async fn declare_shared(
+    /// Declares one queue; returns how many consume it.
+    pub(super) async fn declare_one(
         &self,
         channel: &Channel,
         queue: QueueName,
-    ) -> Result<(), lapin::Error> {
+    ) -> Result<u32, lapin::Error> {
         let mut arguments = FieldTable::default();
-        arguments.insert(
-            "x-queue-type".into(),
-            AMQPValue::LongString("quorum".into()),
-        );
+        let kind = if queue.is_shared() {
+            "quorum"
+        } else {
+            "classic"
+        };
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+        if queue.is_shared() {
+            if queue != QueueName::Dead {
+                arguments.insert(
+                    "x-delivery-limit".into(),
+                    AMQPValue::LongInt(DELIVERY_LIMIT),
+                );
+            }
+        } else {
+            arguments.insert("x-expires".into(), AMQPValue::LongInt(OWN_QUEUE_EXPIRES_MS));
+        }
         if queue != QueueName::Dead {
-            arguments.insert(
-                "x-delivery-limit".into(),
-                AMQPValue::LongInt(DELIVERY_LIMIT),
-            );
             self.dead_letter(&mut arguments);
         }
-        let options = QueueDeclareOptions::durable();
-        channel
-            .queue_declare(queue.on_broker(&self.prefix).into(), options, arguments)
-            .await
-            .map(drop)
-    }
-
-    async fn declare_own(&self, channel: &Channel, queue: QueueName) -> Result<(), lapin::Error> {
-        let mut arguments = FieldTable::default();
-        arguments.insert(
-            "x-queue-type".into(),
-            AMQPValue::LongString("classic".into()),
-        );
-        arguments.insert("x-expires".into(), AMQPValue::LongInt(OWN_QUEUE_EXPIRES_MS));
-        self.dead_letter(&mut arguments);
-        let options = QueueDeclareOptions::durable();
-        channel
-            .queue_declare(queue.on_broker(&self.prefix).into(), options, arguments)
-            .await
-            .map(drop)
+        let name = queue.on_broker(&self.prefix);
+        let declared = channel
+            .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
+            .await?;
+        Ok(declared.consumer_count())
     }
 
     /// What a consumer rejects goes to the dead queue.
