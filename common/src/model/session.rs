@@ -27,7 +27,7 @@ impl SessionState {
     /// The move to `next`, if the state machine has it.
     pub const fn to(self, next: Self) -> Result<Self, IllegalMove> {
         let legal = match self {
-            Self::Opening => matches!(next, Self::Open | Self::Closed | Self::Lost),
+            Self::Opening => matches!(next, Self::Open | Self::Closed),
             Self::Open => matches!(next, Self::Closing | Self::Closed | Self::Lost),
             Self::Closing => matches!(next, Self::Closed | Self::Lost),
             Self::Closed | Self::Lost => false,
