@@ -189,6 +189,36 @@ async fn a_full_worker_leaves_sessions_to_those_with_room() {
     assert_eq!(third.await.unwrap().prints("cat('too')").await, "too");
 }
 
+#[tokio::test]
+async fn a_worker_that_cannot_start_says_what_is_missing_and_where_it_looked() {
+    let house = Builder::new().workers(0).build().await;
+    let work_dir = house.dir().join("none").to_string_lossy().into_owned();
+    let nobody = "amqp://warren:hunter2@127.0.0.1:1/%2f";
+    for (variable, value, told) in [
+        ("WARREN_R", "/no/such/R", "/no/such/R"),
+        ("WARREN_RHOST", "/no/such/rhost", "WARREN_RHOST"),
+        (
+            "WARREN_AMQP_URL",
+            nobody,
+            "RabbitMQ at 127.0.0.1:1/%2f does not answer",
+        ),
+    ] {
+        let output = tokio::process::Command::new(warren_tests::process::program("warren-worker"))
+            .arg("serve")
+            .envs(house.shared_env(house.database.server))
+            .env("WARREN_WORK_DIR", &work_dir)
+            .env(variable, value)
+            .output()
+            .await
+            .unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{variable}");
+        assert!(printed.contains(told), "{variable}: {printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+    assert_eq!(house.sql_value("SELECT count(*) FROM workers").await, "0");
+}
+
 /// Waits until no process has anything below `dir` as its working directory.
 async fn no_process_below(dir: &str) {
     warren_tests::wait::until("R is gone with its worker", async || {

@@ -141,7 +141,7 @@ impl Builder {
 
 impl House {
     /// Settings that every program of this house shares, with PostgreSQL at `server`.
-    pub(super) fn shared_env(&self, server: SocketAddr) -> Vec<(String, String)> {
+    pub fn shared_env(&self, server: SocketAddr) -> Vec<(String, String)> {
         let pairs = [
             ("WARREN_DATABASE_URL", self.database.url_via(server)),
             ("WARREN_AMQP_URL", self.amqp.clone()),
