@@ -207,6 +207,7 @@ async fn a_worker_that_cannot_start_says_what_is_missing_and_where_it_looked() {
             .arg("serve")
             .envs(house.shared_env(house.database.server))
             .env("WARREN_WORK_DIR", &work_dir)
+            .env("WARREN_HEARTBEAT_SECONDS", "1")
             .env(variable, value)
             .output()
             .await
