@@ -57,14 +57,15 @@ async fn a_node_waits_for_what_another_node_accepted() {
 async fn old_nodes_and_new_workers_work_together() {
     let mut house = Builder::new().build().await;
     // What a later version may do: a migration of its own, columns nobody here knows, members in stored requests.
-    house
-        .sql(
-            "INSERT INTO schema_migrations (version, name) VALUES (999, '0999_of_a_later_version');
-             ALTER TABLE jobs ADD COLUMN later text DEFAULT 'unknown here';
-             ALTER TABLE sessions ADD COLUMN later integer NOT NULL DEFAULT 1;
-             ALTER TABLE workers ADD COLUMN later jsonb",
-        )
-        .await;
+    // One table a transaction: together they would wait for a sweeper that waits for them.
+    for statement in [
+        "INSERT INTO schema_migrations (version, name) VALUES (999, '0999_of_a_later_version')",
+        "ALTER TABLE jobs ADD COLUMN later text DEFAULT 'unknown here'",
+        "ALTER TABLE sessions ADD COLUMN later integer NOT NULL DEFAULT 1",
+        "ALTER TABLE workers ADD COLUMN later jsonb",
+    ] {
+        house.sql(statement).await;
+    }
     let old = house.add_api().await;
     let client = house.admin_at(old).await;
     let session = client.open_session().await;
