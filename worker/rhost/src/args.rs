@@ -1,6 +1,7 @@
 //! The command line that the worker writes.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What the worker asks for.
@@ -26,11 +27,18 @@ pub(crate) struct Limits {
     /// The longest file, in bytes.
     pub(crate) file_bytes: u64,
     pub(crate) open_files: u64,
-    /// Processes of the session's user, all sessions counted; the kernel does not hold root to it.
+    /// Processes and threads of a session.
     pub(crate) processes: u64,
     /// Use no newer Landlock than this, whatever the kernel has.
     pub(crate) landlock_abi: i32,
+    /// Users for the sessions, one each. None: all run as the parent's.
+    pub(crate) uids: Option<RangeInclusive<u32>>,
+    /// Whether sessions get control groups where there are any.
+    pub(crate) cgroups: bool,
 }
+
+/// Users that no distribution gives to anybody: above those of the system, below those of user namespaces.
+const UIDS: RangeInclusive<u32> = 70_000..=79_999;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -39,8 +47,10 @@ impl Default for Limits {
             memory_bytes: 8 << 30,
             file_bytes: 1 << 30,
             open_files: 4_096,
-            processes: 4_096,
+            processes: 256,
             landlock_abi: i32::MAX,
+            uids: Some(UIDS),
+            cgroups: true,
         }
     }
 }
@@ -87,6 +97,14 @@ impl Args {
                         _ => return Err(format!("--sandbox is `on` or `off`, not `{text}`")),
                     };
                 }
+                "--uids" => limits.uids = uids(&text)?,
+                "--cgroups" => {
+                    limits.cgroups = match &*text {
+                        "auto" => true,
+                        "off" => false,
+                        _ => return Err(format!("--cgroups is `auto` or `off`, not `{text}`")),
+                    };
+                }
                 "--connect-ports" => {
                     let ports = text.split(',').filter(|port| !port.is_empty());
                     limits.connect_ports = ports
@@ -109,6 +127,17 @@ impl Args {
             sandbox: sandbox.then_some(limits),
         })
     }
+}
+
+fn uids(text: &str) -> Result<Option<RangeInclusive<u32>>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.split_once('-')
+        .and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?))
+        .filter(|uids| *uids.start() > 0 && !uids.is_empty())
+        .map(Some)
+        .ok_or_else(|| format!("--uids is a range such as 70000-79999, or `off`, not `{text}`"))
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {
@@ -146,6 +175,15 @@ mod tests {
             None
         );
         assert!(parse(&format!("{line} --sandbox=maybe")).is_err());
+    }
+
+    #[test]
+    fn users_are_a_range_or_none() {
+        assert_eq!(uids("100-103"), Ok(Some(100..=103)));
+        assert_eq!(uids("off"), Ok(None));
+        for wrong in ["0-9", "9-3", "7", "a-b", ""] {
+            assert!(uids(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

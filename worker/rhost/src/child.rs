@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal};
 use crate::console;
 use crate::eval;
 use crate::ffi::{f, v};
+use crate::identity::Identity;
 use crate::run;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{self, Sandbox};
 use crate::setup::Helpers;
 
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
@@ -30,6 +31,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) frames: OwnedFd,
     pub(crate) console: OwnedFd,
     pub(crate) outfit: &'a Outfit,
+    pub(crate) identity: &'a Identity,
 }
 
 /// What every child of a parent gets.
@@ -60,6 +62,11 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
     default_signals();
     let frames = descriptors(birth)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    if birth.outfit.sandbox.is_some() {
+        sandbox::bound_capabilities();
+    }
+    offer_to_the_oom_killer();
+    birth.identity.enter()?;
     let work = directories(birth.dir)?;
     reseed()?;
     become_r_child(birth)?;
@@ -69,6 +76,12 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
     }
     close_others(&frames)?;
     run::open(frames, work, birth.outfit.helpers)
+}
+
+/// When the machine as a whole runs out of memory, a session goes before the worker and before anything else on it.
+fn offer_to_the_oom_killer() {
+    // A kernel that does not take it kills by size alone.
+    let _ = fs::write("/proc/self/oom_score_adj", "800");
 }
 
 /// Last, because a change of user would clear it.

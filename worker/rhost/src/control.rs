@@ -74,6 +74,35 @@ pub struct Hello {
     pub pid: i32,
     /// Without a tick for this long, in milliseconds, the parent ends itself and its children.
     pub tick_limit_ms: u64,
+    /// What keeps user code in its place on this machine, and what does so less well than it could.
+    #[serde(default)]
+    pub protections: Vec<Protection>,
+}
+
+/// One protection of the sandbox, as it is on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// What it is called, for example `own user`.
+    pub name: String,
+    /// Whether it holds.
+    pub state: ProtectionState,
+    /// What it does here.
+    pub how: String,
+    /// What the machine or the settings lack; absent when it is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<String>,
+}
+
+/// Whether a protection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectionState {
+    /// In full.
+    Active,
+    /// In part, or by something coarser.
+    Weaker,
+    /// Not at all.
+    Off,
 }
 
 /// How a child ended.

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::child::{self, Outfit};
-use crate::processes;
+use crate::identity::Identity;
 
 /// A new child and what the worker gets of it.
 pub(crate) struct Forked {
@@ -22,7 +22,7 @@ pub(crate) struct Forked {
 }
 
 /// Forks a child that lives in `dir`.
-pub(crate) fn fork(dir: &Path, outfit: &Outfit) -> io::Result<Forked> {
+pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Result<Forked> {
     let (frames, child_frames) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -30,6 +30,7 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit) -> io::Result<Forked> {
         None,
     )?;
     let (console, child_console) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    identity.own(dir, &child_console)?;
     let parent = rustix::process::getpid();
     // SAFETY: the process has one thread, so the copy is whole and every lock in it is free or its own.
     let pid = match unsafe { libc::fork() } {
@@ -42,6 +43,7 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit) -> io::Result<Forked> {
                 frames: child_frames,
                 console: child_console,
                 outfit,
+                identity,
             })
         }
         pid => pid,
@@ -51,7 +53,7 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit) -> io::Result<Forked> {
     let _ = rustix::process::setpgid(Some(pid), Some(pid));
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
         // The worker will not know of this child.
-        processes::kill(pid);
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     })?;
     Ok(Forked {
         pid,

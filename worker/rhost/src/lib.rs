@@ -14,4 +14,5 @@
 
 pub mod control;
 pub mod frame;
+pub mod processes;
 pub mod session;

@@ -3,6 +3,7 @@
 //! A *parent* starts R once and forks a *child* per session; `docs/RHOST.md` tells the whole story.
 
 mod args;
+mod cgroups;
 mod child;
 mod console;
 mod eval;
@@ -10,15 +11,16 @@ mod ffi;
 mod files;
 mod fork;
 mod frames;
+mod identity;
 mod packets;
 mod parent;
-mod processes;
 mod run;
 mod sandbox;
 mod seccomp;
 mod setup;
 mod source;
 mod start;
+mod uids;
 mod value;
 
 use std::io;
@@ -30,6 +32,7 @@ use warren_rhost::control::FromParent;
 
 use args::Args;
 use child::Outfit;
+use identity::Identities;
 use sandbox::Sandbox;
 
 fn main() -> ExitCode {
@@ -57,24 +60,35 @@ fn serve(args: &Args, started: start::Started) -> ExitCode {
         r_version,
     } = started;
     match prepare(args, &r_home, &r_version) {
-        Ok(outfit) => match parent::serve(control, args.tick_limit, r_version, outfit) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
+        Ok((outfit, identities)) => {
+            let served = parent::serve(control, args.tick_limit, r_version, outfit, identities);
+            match served {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
         Err(message) => refuse(control, message),
     }
 }
 
 /// Everything a child will need, made once.
-fn prepare(args: &Args, r_home: &Path, r_version: &str) -> Result<Outfit, String> {
+fn prepare(
+    args: &Args,
+    r_home: &Path,
+    r_version: &str,
+) -> Result<(Outfit, Option<Identities>), String> {
     let helpers = setup::start(r_home, r_version, &args.preload)?;
-    processes::single_threaded(&args.preload)?;
-    let sandbox = args
-        .sandbox
-        .as_ref()
-        .map(|limits| Sandbox::prepare(limits, r_home))
-        .transpose()?;
-    Ok(Outfit { helpers, sandbox })
+    setup::single_threaded(&args.preload)?;
+    let Some(limits) = &args.sandbox else {
+        let outfit = Outfit {
+            helpers,
+            sandbox: None,
+        };
+        return Ok((outfit, None));
+    };
+    let identities = Identities::open(limits);
+    let sandbox = Some(Sandbox::prepare(limits, r_home, identities.has_users())?);
+    Ok((Outfit { helpers, sandbox }, Some(identities)))
 }
 
 fn refuse(control: impl AsFd, message: String) -> ExitCode {

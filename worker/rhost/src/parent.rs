@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
-use warren_rhost::control::{Exit, FromParent, Hello, ToParent};
+use warren_rhost::control::{Exit, FromParent, Hello, Protection, ProtectionState, ToParent};
+use warren_rhost::processes;
 
 use crate::child::Outfit;
 use crate::fork::{self, Forked};
+use crate::identity::{Identities, Identity};
 use crate::packets;
-use crate::processes;
 
 /// Serves the worker until it is gone or silent, then ends every child.
 pub(crate) fn serve(
@@ -21,6 +22,7 @@ pub(crate) fn serve(
     tick_limit: Duration,
     r_version: String,
     outfit: Outfit,
+    identities: Option<Identities>,
 ) -> io::Result<()> {
     // What a dead child leaves behind becomes ours, to be killed and reaped.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -28,33 +30,58 @@ pub(crate) fn serve(
         r_version,
         pid: rustix::process::getpid().as_raw_pid(),
         tick_limit_ms: u64::try_from(tick_limit.as_millis()).unwrap_or(u64::MAX),
+        protections: protections(&outfit, identities.as_ref()),
     };
     let deaths = child_signals()?;
     let mut parent = Parent {
         control,
         deaths,
         outfit,
+        identities,
         tick_limit,
         last_tick: Instant::now(),
         children: HashMap::new(),
         ended: Vec::new(),
     };
     packets::send(&parent.control, &FromParent::Ready(hello), &[])?;
+    // From here on the end of the control socket tells of the worker's death, and leaves time to end what sessions started.
+    rustix::process::set_parent_process_death_signal(None)?;
     let served = parent.serve();
     end_all();
     served
+}
+
+fn protections(outfit: &Outfit, identities: Option<&Identities>) -> Vec<Protection> {
+    let (Some(sandbox), Some(identities)) = (&outfit.sandbox, identities) else {
+        return vec![Protection {
+            name: "sandbox".to_owned(),
+            state: ProtectionState::Off,
+            how: "user code can do what the worker can".to_owned(),
+            needs: Some("it is switched off by WARREN_SANDBOX".to_owned()),
+        }];
+    };
+    let mut list = sandbox.protections();
+    list.extend(identities.protections());
+    list
 }
 
 struct Parent {
     control: OwnedFd,
     deaths: OwnedFd,
     outfit: Outfit,
+    /// None when the sandbox is off.
+    identities: Option<Identities>,
     tick_limit: Duration,
     last_tick: Instant,
-    /// Living children and the worker's numbers for them.
-    children: HashMap<Pid, u64>,
+    children: HashMap<Pid, Living>,
     /// Children that were reaped and whose leftovers may still live.
-    ended: Vec<(u64, Exit)>,
+    ended: Vec<(Living, WaitStatus)>,
+}
+
+struct Living {
+    /// The worker's number for the child.
+    number: u64,
+    identity: Identity,
 }
 
 impl Parent {
@@ -95,14 +122,16 @@ impl Parent {
     }
 
     fn fork(&mut self, child: u64, dir: &std::path::Path) -> io::Result<()> {
-        match fork::fork(dir, &self.outfit) {
-            Ok(Forked {
-                pid,
-                frames,
-                console,
-                pidfd,
-            }) => {
-                self.children.insert(pid, child);
+        match self.try_fork(dir) {
+            Ok((forked, identity)) => {
+                let Forked {
+                    pid,
+                    frames,
+                    console,
+                    pidfd,
+                } = forked;
+                let number = child;
+                self.children.insert(pid, Living { number, identity });
                 let message = FromParent::Forked {
                     child,
                     pid: pid.as_raw_pid(),
@@ -124,47 +153,68 @@ impl Parent {
         }
     }
 
-    /// Its descendants become ours when it is dead, and [`Self::reap`] kills them.
-    fn kill(&self, number: u64) {
-        for (pid, child) in &self.children {
-            if *child == number {
-                processes::kill(*pid);
+    fn try_fork(&mut self, dir: &std::path::Path) -> io::Result<(Forked, Identity)> {
+        let identity = match &mut self.identities {
+            Some(identities) => identities.lend()?,
+            None => Identity::default(),
+        };
+        match fork::fork(dir, &self.outfit, &identity) {
+            Ok(forked) => Ok((forked, identity)),
+            Err(error) => {
+                self.take_back(identity);
+                Err(error)
             }
+        }
+    }
+
+    fn take_back(&mut self, identity: Identity) {
+        if let Some(identities) = &mut self.identities {
+            identities.give_back(identity);
+        }
+    }
+
+    fn kill(&self, number: u64) {
+        let found = self
+            .children
+            .iter()
+            .find(|(_, living)| living.number == number);
+        if let Some((pid, _)) = found {
+            processes::end_trees(&[*pid]);
         }
     }
 
     fn reap(&mut self) -> io::Result<()> {
         drain(&self.deaths);
         while let Some((pid, status)) = reap_one() {
-            if let Some(child) = self.children.remove(&pid) {
-                // The group's other members live on without their leader.
-                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-                self.ended.push((child, exit_of(status)));
+            if let Some(living) = self.children.remove(&pid) {
+                self.ended.push((living, status));
             }
         }
-        // Each child reaps its own orphans, so any other child of ours was left by a dead one. Its own descendants come to
-        // us in turn, and their deaths bring us back here.
+        // Each child reaps its own orphans, so any other child of ours was left by a dead one. Their deaths bring us back
+        // here.
         let strays: Vec<Pid> = processes::own_children()
             .into_iter()
             .filter(|pid| !self.children.contains_key(pid))
             .collect();
-        for stray in &strays {
-            processes::kill(*stray);
+        if !strays.is_empty() {
+            processes::end_trees(&strays);
+            return Ok(());
         }
-        if strays.is_empty() {
-            for (child, exit) in self.ended.drain(..) {
-                packets::send(&self.control, &FromParent::Exited { child, exit }, &[])?;
-            }
+        for (living, status) in std::mem::take(&mut self.ended) {
+            let exit = exit_of(status, &living.identity);
+            self.take_back(living.identity);
+            let child = living.number;
+            packets::send(&self.control, &FromParent::Exited { child, exit }, &[])?;
         }
         Ok(())
     }
 }
 
-fn exit_of(status: WaitStatus) -> Exit {
+fn exit_of(status: WaitStatus, identity: &Identity) -> Exit {
     match status.terminating_signal() {
         Some(signal) => Exit::Signal {
             signal,
-            out_of_memory: false,
+            out_of_memory: signal == libc::SIGKILL && identity.ran_out_of_memory(),
         },
         None => Exit::Status {
             code: status.exit_status().unwrap_or(-1),
@@ -207,9 +257,7 @@ fn drain(deaths: &OwnedFd) {
 /// Kills children and their descendants until none is left.
 fn end_all() {
     loop {
-        for child in processes::own_children() {
-            processes::kill(child);
-        }
+        processes::end_trees(&processes::own_children());
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => return,

@@ -12,7 +12,10 @@ use landlock::{
 };
 use seccompiler::BpfProgram;
 
+use warren_rhost::control::{Protection, ProtectionState};
+
 use crate::args::Limits;
+use crate::identity::SHARED_PROCESSES;
 use crate::seccomp;
 
 /// Readable and executable: what R, its packages and a compiler need.
@@ -47,6 +50,8 @@ const WRITE: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/tty"];
 /// Everything that does not depend on the child.
 pub(crate) struct Sandbox {
     limits: Limits,
+    /// Processes of the user that a child runs as.
+    processes: u64,
     abi: ABI,
     rules: Vec<(PathFd, BitFlags<AccessFs>)>,
     filters: Vec<BpfProgram>,
@@ -54,7 +59,7 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     /// Opens the paths and compiles the filters. The message names the protection that is missing.
-    pub(crate) fn prepare(limits: &Limits, r_home: &Path) -> Result<Self, String> {
+    pub(crate) fn prepare(limits: &Limits, r_home: &Path, own_users: bool) -> Result<Self, String> {
         let abi = landlock_abi(limits.landlock_abi)?;
         seccomp::available()?;
         let filters = seccomp::filters(&limits.connect_ports)?;
@@ -70,18 +75,92 @@ impl Sandbox {
         for path in WRITE {
             rules.extend(rule(Path::new(path), AccessFs::from_all(abi), abi));
         }
+        let processes = if own_users {
+            limits.processes
+        } else {
+            SHARED_PROCESSES.max(limits.processes)
+        };
         Ok(Self {
             limits: limits.clone(),
+            processes,
             abi,
             rules,
             filters,
         })
     }
 
+    /// What holds on this machine besides what the identities of the sessions give.
+    pub(crate) fn protections(&self) -> Vec<Protection> {
+        let abi = self.abi as i32;
+        let ports = &self.limits.connect_ports;
+        let active = |name: &str, how: String| Protection {
+            name: name.to_owned(),
+            state: ProtectionState::Active,
+            how,
+            needs: None,
+        };
+        let mut list = vec![
+            active("privileges", "no new ones, and none of root's".to_owned()),
+            active(
+                "files",
+                format!("its own directory, and reading what R needs (Landlock ABI {abi})"),
+            ),
+            active(
+                "system calls",
+                "none that R never needs (seccomp)".to_owned(),
+            ),
+            active(
+                "resources",
+                format!(
+                    "of a process {} MiB of memory and {} open files, of a file {} MiB, no core dumps",
+                    self.limits.memory_bytes >> 20,
+                    self.limits.open_files,
+                    self.limits.file_bytes >> 20
+                ),
+            ),
+        ];
+        list.push(match (ports.is_empty(), self.abi >= ABI::V4) {
+            (true, _) => active("network", "no sockets (seccomp)".to_owned()),
+            (false, true) => active(
+                "network",
+                format!("TCP to the ports {ports:?} (Landlock), and UDP for names"),
+            ),
+            (false, false) => Protection {
+                name: "network".to_owned(),
+                state: ProtectionState::Weaker,
+                how:
+                    "TCP to every port, not only to those of WARREN_SANDBOX_CONNECT_PORTS, and UDP"
+                        .to_owned(),
+                needs: Some(format!("Landlock ABI 4 (Linux 6.7); this kernel has {abi}")),
+            },
+        });
+        list.push(if self.abi >= ABI::V6 {
+            active(
+                "signals",
+                "to processes of the session only (Landlock)".to_owned(),
+            )
+        } else if self.processes == self.limits.processes {
+            active(
+                "signals",
+                "to processes of the session's user only".to_owned(),
+            )
+        } else {
+            Protection {
+                name: "signals".to_owned(),
+                state: ProtectionState::Weaker,
+                how: "sessions can signal processes of the worker's user".to_owned(),
+                needs: Some(format!(
+                    "Landlock ABI 6 (Linux 6.12), or a user for each session; this kernel has ABI {abi}"
+                )),
+            }
+        });
+        list
+    }
+
     /// Locks this process and all it will start into `dir`. There is no way back.
     pub(crate) fn enter(&self, dir: &Path) -> io::Result<()> {
         self.limit_resources()?;
-        drop_capabilities()?;
+        give_up_capabilities()?;
         self.limit_paths(dir)?;
         for filter in &self.filters {
             seccompiler::apply_filter(filter).map_err(io::Error::other)?;
@@ -126,7 +205,7 @@ impl Sandbox {
             (libc::RLIMIT_AS, self.limits.memory_bytes),
             (libc::RLIMIT_FSIZE, self.limits.file_bytes),
             (libc::RLIMIT_NOFILE, self.limits.open_files),
-            (libc::RLIMIT_NPROC, self.limits.processes),
+            (libc::RLIMIT_NPROC, self.processes),
         ];
         for (resource, wanted) in limits {
             lower(resource, wanted)?;
@@ -135,9 +214,18 @@ impl Sandbox {
     }
 }
 
+/// Takes every capability away from whatever this process will ever execute. Before it gives up its own.
+pub(crate) fn bound_capabilities() {
+    for capability in 0..64 {
+        // Fails at the first number that is no capability, and at every one without the right to do it.
+        // SAFETY: `prctl` with these arguments reads no memory.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+}
+
 /// Gives up root's powers, so that what holds for an ordinary user holds for root, too. Some of them pass Landlock by: newer
 /// kernels let `CAP_PERFMON` read any process's environment.
-fn drop_capabilities() -> io::Result<()> {
+fn give_up_capabilities() -> io::Result<()> {
     /// `_LINUX_CAPABILITY_VERSION_3`: two words of each set.
     const VERSION: u32 = 0x2008_0522;
     #[repr(C)]
@@ -151,15 +239,8 @@ fn drop_capabilities() -> io::Result<()> {
         pid: 0,
     };
     let nothing = [0_u32; 6];
-    // SAFETY: `prctl` with these arguments reads no memory; `capset` reads a header and two words each of the effective,
-    // permitted and inheritable sets.
-    let result = unsafe {
-        // Fails at the first number that is no capability, and at every one without the right to do it.
-        for capability in 0..64 {
-            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
-        }
-        libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr())
-    };
+    // SAFETY: `capset` reads a header and two words each of the effective, permitted and inheritable sets.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) };
     if result == 0 {
         Ok(())
     } else {

@@ -103,3 +103,18 @@ fn leave_no_trace() -> Result<(), String> {
     })
     .map_err(eval::Failure::message)
 }
+
+/// A fork copies one thread only; a lock that another one holds stays locked for ever.
+pub(crate) fn single_threaded(preload: &[String]) -> Result<(), String> {
+    let threads = std::fs::read_dir("/proc/self/task")
+        .map_err(|error| format!("/proc/self/task cannot be read: {error}"))?
+        .count();
+    if threads == 1 {
+        return Ok(());
+    }
+    Err(format!(
+        "R has {threads} threads after loading its BLAS and the packages [{}], so it cannot be forked safely. Leave out \
+         the package that starts threads, or use a BLAS without them.",
+        preload.join(", ")
+    ))
+}

@@ -47,7 +47,8 @@ impl Parent {
 
     /// The refusal's message when the parent does not get ready.
     pub(crate) fn start_with(extra: &[&str]) -> Result<Self, String> {
-        Self::start_program(&["--tick-limit-ms", "60000"], extra)
+        // Nobody ticks here, and a loaded machine may take its time.
+        Self::start_program(&["--tick-limit-ms", "3600000"], extra)
     }
 
     pub(crate) fn start_program(ticks: &[&str], extra: &[&str]) -> Result<Self, String> {
@@ -70,6 +71,7 @@ impl Parent {
             r_version: String::new(),
             pid: 0,
             tick_limit_ms: 0,
+            protections: Vec::new(),
         };
         let mut parent = Self {
             process,
@@ -166,6 +168,18 @@ impl Parent {
                 }
                 other => self.waiting.push(other),
             }
+        }
+    }
+
+    /// Why no child can be forked in this directory.
+    pub(crate) fn fork_failure(&mut self, dir: &Path) -> String {
+        self.send(&ToParent::Fork {
+            child: u64::MAX,
+            dir: dir.to_owned(),
+        });
+        match self.receive().0 {
+            FromParent::ForkFailed { message, .. } => message,
+            other => panic!("not refused: {other:?}"),
         }
     }
 
