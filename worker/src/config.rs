@@ -63,15 +63,44 @@ pub struct HostConfig {
     /// Packages that every session has loaded already, separated by commas
     #[arg(long, env = "WARREN_PRELOAD", default_value = "")]
     pub preload: String,
-    /// Whether user code is confined (on) or not (off: only for trusted code)
-    #[arg(long, env = "WARREN_SANDBOX", default_value = "on", value_parser = ["on", "off"])]
-    pub sandbox: String,
+    /// What user code may do.
+    #[command(flatten)]
+    pub sandbox: SandboxConfig,
     /// R processes that fork the sessions' processes; one a core when absent
     #[arg(long, env = "WARREN_PARENTS")]
     pub parents: Option<usize>,
     /// Processes kept ready for sessions to come
     #[arg(long, env = "WARREN_READY_CHILDREN", default_value_t = 4)]
     pub ready_children: usize,
+}
+
+/// What user code may do.
+#[derive(Debug, Clone, Args)]
+pub struct SandboxConfig {
+    /// Whether user code is confined (on) or not (off: only for trusted code)
+    #[arg(long = "sandbox", env = "WARREN_SANDBOX", default_value = "on", value_parser = ["on", "off"])]
+    pub mode: String,
+    /// TCP ports that user code may connect to, separated by commas; none listed, it has no network at all
+    #[arg(long = "sandbox-connect-ports", env = "WARREN_SANDBOX_CONNECT_PORTS", default_value = "", value_parser = ports)]
+    pub connect_ports: String,
+    /// Users for the sessions, one each, when the worker runs as root: a range, or off
+    #[arg(long, env = "WARREN_SESSION_UIDS", default_value = "70000-79999", value_parser = users)]
+    pub session_uids: String,
+    /// Whether sessions get control groups where the worker can make some (auto) or not (off)
+    #[arg(long, env = "WARREN_CGROUPS", default_value = "auto", value_parser = ["auto", "off"])]
+    pub cgroups: String,
+    /// Memory of one R process, and with control groups of a whole session, in bytes
+    #[arg(long, env = "WARREN_SESSION_MEMORY_BYTES", default_value_t = 8 << 30)]
+    pub session_memory_bytes: u64,
+    /// Processes and threads of a session
+    #[arg(long, env = "WARREN_SESSION_PROCESSES", default_value_t = 256)]
+    pub session_processes: u64,
+    /// Files that one process of a session may have open
+    #[arg(long, env = "WARREN_SESSION_OPEN_FILES", default_value_t = 4096)]
+    pub session_open_files: u64,
+    /// The longest file that a session may write, in bytes
+    #[arg(long, env = "WARREN_SESSION_FILE_BYTES", default_value_t = 1 << 30)]
+    pub session_file_bytes: u64,
 }
 
 /// Leases.
@@ -86,6 +115,14 @@ pub struct LeaseConfig {
     /// How long sessions live on while Postgres does not answer, in seconds
     #[arg(id = "partition_limit", long = "partition-limit", env = "WARREN_PARTITION_LIMIT", default_value = "300", value_parser = seconds)]
     pub partition_limit: Duration,
+}
+
+impl LeaseConfig {
+    /// How long R outlives a worker that is frozen: not as long as the lease, after which the sessions are declared lost.
+    pub fn tick_limit(&self) -> Duration {
+        const MARGIN: Duration = Duration::from_secs(2);
+        self.length.saturating_sub(MARGIN).max(MARGIN)
+    }
 }
 
 /// Settings that contradict each other.
@@ -121,11 +158,35 @@ impl WorkerConfig {
             ("WARREN_SESSION_SLOTS", self.session_slots > 0),
             ("WARREN_EXECUTE_TIMEOUT", self.execute_timeout > 0),
             ("WARREN_PARENTS", self.host.parents != Some(0)),
+            (
+                "WARREN_SESSION_PROCESSES",
+                self.host.sandbox.session_processes > 0,
+            ),
         ];
         match positive.iter().find(|(_, holds)| !holds) {
             Some((name, _)) => Err(ConfigError::Zero(name)),
             None => Ok(()),
         }
+    }
+}
+
+fn ports(text: &str) -> Result<String, String> {
+    let mut ports = text.split(',').filter(|port| !port.is_empty());
+    if ports.all(|port| port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected port numbers separated by commas, for example 80,443".to_owned())
+    }
+}
+
+fn users(text: &str) -> Result<String, String> {
+    let range = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.parse::<u32>().ok()?, last.parse::<u32>().ok()?)));
+    match range {
+        _ if text == "off" => Ok(text.to_owned()),
+        Some((first, last)) if 0 < first && first <= last => Ok(text.to_owned()),
+        _ => Err("expected a range of user numbers, for example 70000-79999, or off".to_owned()),
     }
 }
 
@@ -139,6 +200,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_and_users_are_numbers() {
+        for right in ["", "443", "80,443"] {
+            assert!(ports(right).is_ok(), "{right}");
+        }
+        for wrong in ["http", "0", "65536", "80 443"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
+        for right in ["off", "70000-79999", "5-5"] {
+            assert!(users(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "0-5", "9-3", "70000", "on"] {
+            assert!(users(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn seconds_may_have_a_fraction() {

@@ -4,6 +4,7 @@
 //! and [`lease`] are what it may write, [`opens`] and [`notices`] are how it hears.
 
 pub mod config;
+pub mod doctor;
 pub mod host;
 pub mod lease;
 pub mod notices;
@@ -18,12 +19,13 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warren_common::id::WorkerId;
-use warren_common::model::WorkerIdentity;
+use warren_common::model::{Weakness, WorkerIdentity};
 use warren_common::queue::{Broker, Role, Topology};
 use warren_common::stop::Stop;
 use warren_common::store::workers::Registration;
 use warren_common::store::{Commit, Db, DbError, migrate, workers};
 use warren_common::telemetry;
+use warren_rhost::control::ProtectionState;
 
 use crate::config::{ConfigError, WorkerConfig};
 use crate::host::{Directories, HostError, Pool};
@@ -118,11 +120,13 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
             path: config.host.work_dir.clone(),
             source,
         })?;
-    let pool = Pool::start(&config.host, &config.lease, directories, life.clone())
+    let tick_limit = config.lease.tick_limit();
+    let pool = Pool::start(&config.host, tick_limit, directories, life.clone())
         .await
         .map_err(WorkerError::Host)?;
+    let weaknesses = weaknesses(&pool);
 
-    let (me, registered) = register(&db, id, &config, &pool).await?;
+    let (me, registered) = register(&db, id, &config, &pool, weaknesses).await?;
     let load = Arc::new(Load::default());
     let keeper = Keeper {
         db: db.clone(),
@@ -212,6 +216,7 @@ async fn register(
     id: WorkerId,
     config: &WorkerConfig,
     pool: &Pool,
+    weaknesses: Vec<Weakness>,
 ) -> Result<(WorkerIdentity, Instant), WorkerError> {
     let host = rustix::system::uname();
     let about = Registration {
@@ -222,6 +227,7 @@ async fn register(
         ),
         session_slots: i32::try_from(config.session_slots).unwrap_or(i32::MAX),
         r_version: pool.r_version(),
+        weaknesses,
         lease: config.lease.length,
     };
     let sent = Instant::now();
@@ -229,6 +235,31 @@ async fn register(
         .await
         .map_err(|source| no_database(config, source))?;
     Ok((me, sent))
+}
+
+/// What the sandbox lacks here. Said once in the log, and in `/status`.
+fn weaknesses(pool: &Pool) -> Vec<Weakness> {
+    let protections = pool.protections();
+    let weaker = protections
+        .iter()
+        .filter(|protection| protection.state != ProtectionState::Active);
+    weaker
+        .map(|protection| {
+            let weakness = Weakness {
+                name: protection.name.clone(),
+                state: doctor::word(protection.state).to_owned(),
+                how: protection.how.clone(),
+                needs: protection.needs.clone().unwrap_or_default(),
+            };
+            tracing::warn!(
+                "The sandbox is weaker than it could be: {}: {}. It needs: {}",
+                weakness.name,
+                weakness.how,
+                weakness.needs
+            );
+            weakness
+        })
+        .collect()
 }
 
 async fn serve_probes(

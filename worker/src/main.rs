@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use warren_common::stop::Stop;
 use warren_common::{cli, telemetry};
-use warren_worker::config::WorkerConfig;
+use warren_worker::config::{HostConfig, WorkerConfig};
+use warren_worker::doctor;
 
 /// Runs R for a Warren: takes jobs, keeps sessions, writes results
 #[derive(Debug, Parser)]
@@ -24,6 +25,17 @@ enum Task {
     Serve(Box<WorkerConfig>),
     /// Succeed when the worker on this machine is ready
     Probe(ProbeConfig),
+    /// Start R as serve would, and say what protects this machine from user code
+    Doctor(Box<DoctorConfig>),
+}
+
+#[derive(Debug, Args)]
+struct DoctorConfig {
+    #[command(flatten)]
+    host: HostConfig,
+    /// Print JSON in place of the table
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -46,7 +58,37 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },
+        Ok(Cli {
+            task: Task::Doctor(config),
+        }) => examine(&config),
         Err(error) => error.exit(),
+    }
+}
+
+fn examine(config: &DoctorConfig) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let findings = runtime.block_on(doctor::examine(&config.host));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    let text = match &findings {
+        Ok(findings) if config.json => {
+            serde_json::to_string_pretty(findings).map(|json| json + "\n")
+        }
+        Ok(findings) => Ok(findings.to_string()),
+        Err(error) => return fail(error),
+    };
+    match text {
+        Ok(text) => {
+            // Whoever closed the pipe has read enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
     }
 }
 

@@ -120,6 +120,7 @@ fn backend(worker: &LivingWorker) -> StatusResponse {
         "rCanOpenShell": if room { "True" } else { "False" },
         "rVersion": worker.r_version,
         "draining": worker.draining,
+        "weakerProtections": worker.weaknesses,
         "apiVersion": "1.0",
     });
     StatusResponse::part(code, details)
@@ -157,6 +158,7 @@ const fn state(works: bool) -> &'static str {
 mod tests {
     use super::*;
     use warren_common::id::WorkerId;
+    use warren_common::model::Weakness;
 
     fn worker(name: &str, overdue: bool) -> LivingWorker {
         LivingWorker {
@@ -167,6 +169,12 @@ mod tests {
             session_slots: 8,
             sessions: 1,
             r_version: "4.2.2".to_owned(),
+            weaknesses: vec![Weakness {
+                name: "own user".to_owned(),
+                state: "weaker".to_owned(),
+                how: "sessions run as the worker's user".to_owned(),
+                needs: "root".to_owned(),
+            }],
         }
     }
 
@@ -195,6 +203,7 @@ mod tests {
         assert_eq!(backend["statusCode"], "pass");
         assert_eq!(backend["details"]["rCanOpenShell"], "True");
         assert_eq!(backend["details"]["rMaxPoolSize"], 8);
+        assert_eq!(backend["details"]["weakerProtections"][0]["needs"], "root");
         assert_eq!(backend["components"], Value::Null);
     }
 }

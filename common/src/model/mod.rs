@@ -9,7 +9,7 @@ pub use job::{
     ValuePair,
 };
 pub use session::SessionState;
-pub use worker::{WorkerIdentity, WorkerState};
+pub use worker::{Weakness, WorkerIdentity, WorkerState};
 
 /// A move that the state machine does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -25,3 +25,16 @@ pub struct WorkerIdentity {
     /// Given by the database when it registered.
     pub epoch: i64,
 }
+
+/// A protection of the sandbox that does not hold in full on a worker's machine, for operators.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Weakness {
+    /// What the protection is called.
+    pub name: String,
+    /// `weaker` or `off`.
+    pub state: String,
+    /// What holds instead.
+    pub how: String,
+    /// What the machine or the settings lack.
+    pub needs: String,
+}

@@ -3,11 +3,18 @@
 use super::{Db, DbError};
 
 /// Every migration, in order. The number in the name is the version.
-const MIGRATIONS: &[(i32, &str, &str)] = &[(
-    1,
-    "0001_spine",
-    include_str!("../../../migrations/0001_spine.sql"),
-)];
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (
+        1,
+        "0001_spine",
+        include_str!("../../../migrations/0001_spine.sql"),
+    ),
+    (
+        2,
+        "0002_protections",
+        include_str!("../../../migrations/0002_protections.sql"),
+    ),
+];
 
 /// Held while migrating, so that API nodes that start together take turns.
 const LOCK: i64 = 0x57_41_52_52_45_4e;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Db, DbError};
 use crate::id::WorkerId;
-use crate::model::WorkerIdentity;
+use crate::model::{Weakness, WorkerIdentity};
 
 /// What a worker says of itself.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Registration {
     pub session_slots: i32,
     /// Version of its R.
     pub r_version: String,
+    /// What its sandbox lacks.
+    pub weaknesses: Vec<Weakness>,
     /// Length of its lease.
     pub lease: Duration,
 }
@@ -26,10 +28,12 @@ pub async fn register(
     about: &Registration,
 ) -> Result<WorkerIdentity, DbError> {
     const SQL: &str = "-- workers::register
-        INSERT INTO workers (id, name, state, session_slots, r_version, lease_expires_at)
-        VALUES ($1, $2, 'alive', $3, $4, now() + $5 * interval '1 second')
+        INSERT INTO workers (id, name, state, session_slots, r_version, weaknesses, lease_expires_at)
+        VALUES ($1, $2, 'alive', $3, $4, $5, now() + $6 * interval '1 second')
         RETURNING epoch";
     let lease = about.lease.as_secs_f64();
+    let weaknesses = serde_json::to_string(&about.weaknesses)
+        .map_err(|error| DbError::bad_row("workers::register", error.to_string()))?;
     let rows = db
         .conn()
         .await?
@@ -41,6 +45,7 @@ pub async fn register(
                 &about.name,
                 &about.session_slots,
                 &about.r_version,
+                &weaknesses,
                 &lease,
             ],
         )
@@ -111,13 +116,15 @@ pub struct LivingWorker {
     pub sessions: i32,
     /// Version of its R.
     pub r_version: String,
+    /// What its sandbox lacks.
+    pub weaknesses: Vec<Weakness>,
 }
 
 /// Workers that were not declared dead and did not leave, oldest first.
 pub async fn living(db: &Db) -> Result<Vec<LivingWorker>, DbError> {
     const SQL: &str = "-- workers::living
         SELECT id, name, state = 'draining' AS draining, lease_expires_at < now() AS overdue,
-               session_slots, sessions, r_version
+               session_slots, sessions, r_version, weaknesses
           FROM workers WHERE state IN ('alive', 'draining') ORDER BY epoch";
     let rows = db.conn().await?.query("workers::living", SQL, &[]).await?;
     let worker = |row: &tokio_postgres::Row| LivingWorker {
@@ -128,6 +135,8 @@ pub async fn living(db: &Db) -> Result<Vec<LivingWorker>, DbError> {
         session_slots: row.get("session_slots"),
         sessions: row.get("sessions"),
         r_version: row.get("r_version"),
+        // What a later version may write differently is not worth failing for.
+        weaknesses: serde_json::from_str(row.get("weaknesses")).unwrap_or_default(),
     };
     Ok(rows.iter().map(worker).collect())
 }

@@ -156,7 +156,9 @@ fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
     for path in [&work, &tmp, &home, &r_tmp] {
         make(path)?;
     }
-    std::env::set_current_dir(&work)?;
+    std::env::set_current_dir(&work).map_err(|error| {
+        io::Error::other(format!("{} cannot be entered: {error}", work.display()))
+    })?;
     // SAFETY: the process has one thread; R keeps its copy of the directory's name for ever.
     unsafe {
         std::env::set_var("HOME", &home);
@@ -174,7 +176,12 @@ fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
 /// Makes a directory that may be there already.
 fn make(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io::Error::other(format!(
+                "{} cannot be made: {error}; the session's user must be able to pass through every directory above it",
+                path.display()
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -150,7 +150,7 @@ fn may_change_users() -> Result<(), String> {
     if held.contains(needed) {
         return Ok(());
     }
-    Err("the worker does not run as root (it needs the capabilities SETUID, SETGID, CHOWN and KILL)".to_owned())
+    Err("the worker does not run as root (it needs the capabilities CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID and SETUID)".to_owned())
 }
 
 /// Whether a map of users or groups, as the kernel shows it, has the whole range in one of its lines.

@@ -119,6 +119,14 @@ impl Child {
         &self.dir
     }
 
+    /// What a child that could not be set up said of it. No user code has run, so it is the R host that speaks.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let mut bytes = [0; 4096];
+        let read = self.console.try_read(&mut bytes).ok()?;
+        let words = String::from_utf8_lossy(&bytes[..read]).trim().to_owned();
+        (!words.is_empty()).then_some(words)
+    }
+
     /// Asks R to unwind, and with it what R waits for: inside `system()` R itself does not listen.
     pub fn interrupt(&self) {
         if self.is_gone() {

@@ -24,7 +24,8 @@ impl Directories {
             remove_if_abandoned(&entry.path());
         }
         let root = work_dir.join(worker.to_string());
-        fs::DirBuilder::new().mode(0o700).create(&root)?;
+        // The sessions' users pass through and see no names.
+        fs::DirBuilder::new().mode(0o711).create(&root)?;
         let lock = File::create(root.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { root, _lock: lock })

@@ -3,6 +3,7 @@
 mod child;
 mod control;
 mod directory;
+mod orphans;
 mod parent;
 mod pool;
 

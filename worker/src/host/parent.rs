@@ -15,6 +15,8 @@ use warren_rhost::control::{FromParent, Hello, ToParent};
 
 use super::child::{Birth, Child, ChildExit};
 use super::control::{Control, Packet};
+use super::orphans::Hosts;
+use crate::config::SandboxConfig;
 
 /// Time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,7 +63,7 @@ pub(super) struct ParentSettings {
     pub(super) program: PathBuf,
     pub(super) r_executable: String,
     pub(super) preload: String,
-    pub(super) sandbox: String,
+    pub(super) sandbox: SandboxConfig,
     pub(super) tick_limit: Duration,
 }
 
@@ -87,9 +89,9 @@ pub(super) struct Parent {
 
 impl Parent {
     /// Starts the program and waits until R runs.
-    pub(super) async fn start(settings: &ParentSettings) -> Result<Self, HostError> {
+    pub(super) async fn start(settings: &ParentSettings, hosts: &Hosts) -> Result<Self, HostError> {
         let (control, theirs) = Control::pair()?;
-        spawn(settings.clone(), theirs).await?;
+        spawn(settings.clone(), hosts.clone(), theirs).await?;
         let first = tokio::time::timeout(START_LIMIT, control.receive()).await;
         let hello = match first {
             Ok(Ok(Some(Packet {
@@ -112,6 +114,7 @@ impl Parent {
             forking: HashMap::new(),
             living: HashMap::new(),
             count: Arc::clone(&children),
+            hosts: hosts.clone(),
         };
         tokio::spawn(task.run(inbox));
         Ok(Self {
@@ -156,7 +159,7 @@ pub(super) fn remove_later(dir: PathBuf) {
 }
 
 /// Spawns the program from a thread that lives as long as it: the parent-death signal fires when the *thread* ends.
-async fn spawn(settings: ParentSettings, control: OwnedFd) -> Result<(), HostError> {
+async fn spawn(settings: ParentSettings, hosts: Hosts, control: OwnedFd) -> Result<(), HostError> {
     let (started, answer) = oneshot::channel();
     std::thread::Builder::new()
         .name("rhost".to_owned())
@@ -169,7 +172,7 @@ async fn spawn(settings: ParentSettings, control: OwnedFd) -> Result<(), HostErr
                     "--tick-limit-ms",
                     &settings.tick_limit.as_millis().to_string(),
                 ])
-                .args(["--sandbox", &settings.sandbox])
+                .args(sandbox_arguments(&settings.sandbox))
                 // Nothing of the worker's settings, which hold passwords, may be in the memory of R.
                 .env_clear()
                 .envs(std::env::vars_os().filter(|(name, _)| KEPT.iter().any(|kept| name == kept)))
@@ -178,7 +181,7 @@ async fn spawn(settings: ParentSettings, control: OwnedFd) -> Result<(), HostErr
             if !settings.preload.is_empty() {
                 command.args(["--preload", &settings.preload]);
             }
-            match command.spawn() {
+            match hosts.spawn(&mut command) {
                 Ok(mut process) => {
                     let _ = started.send(Ok(()));
                     // The command holds our copy of the parent's end; without closing it no end of file would ever come.
@@ -189,6 +192,7 @@ async fn spawn(settings: ParentSettings, control: OwnedFd) -> Result<(), HostErr
                             tracing::warn!(error = %error, "The R host could not be waited for");
                         }
                     }
+                    hosts.ended(&process);
                 }
                 Err(source) => {
                     let program = settings.program;
@@ -200,6 +204,23 @@ async fn spawn(settings: ParentSettings, control: OwnedFd) -> Result<(), HostErr
             }
         })?;
     answer.await.unwrap_or(Err(HostError::Silent))
+}
+
+fn sandbox_arguments(sandbox: &SandboxConfig) -> Vec<String> {
+    let values = [
+        ("sandbox", sandbox.mode.clone()),
+        ("connect-ports", sandbox.connect_ports.clone()),
+        ("uids", sandbox.session_uids.clone()),
+        ("cgroups", sandbox.cgroups.clone()),
+        ("memory-bytes", sandbox.session_memory_bytes.to_string()),
+        ("processes", sandbox.session_processes.to_string()),
+        ("open-files", sandbox.session_open_files.to_string()),
+        ("file-bytes", sandbox.session_file_bytes.to_string()),
+    ];
+    values
+        .into_iter()
+        .map(|(name, value)| format!("--{name}={value}"))
+        .collect()
 }
 
 /// What of the worker's environment R may see.
@@ -223,6 +244,7 @@ struct Task {
     forking: HashMap<u64, (PathBuf, oneshot::Sender<Result<Child, HostError>>)>,
     living: HashMap<u64, (PathBuf, watch::Sender<Option<ChildExit>>)>,
     count: Arc<AtomicUsize>,
+    hosts: Hosts,
 }
 
 impl Task {
@@ -251,6 +273,9 @@ impl Task {
                     exited.send_replace(Some(ChildExit::ParentLost));
                     remove_later(dir);
                 }
+                // What its sessions had started is ours now.
+                let hosts = self.hosts.clone();
+                drop(tokio::task::spawn_blocking(move || hosts.end_orphans()));
                 return;
             }
         }

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use warren_rhost::control::Protection;
 use warren_rhost::session::FromChild;
 
 use super::child::Child;
 use super::directory::Directories;
+use super::orphans::Hosts;
 use super::parent::{HostError, Parent, ParentSettings, remove_later};
-use crate::config::{HostConfig, LeaseConfig};
+use crate::config::HostConfig;
 
 /// How long a forked child may take until it takes code.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -23,6 +25,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 /// Parents and ready children of one worker.
 pub struct Pool {
     settings: ParentSettings,
+    hosts: Hosts,
     directories: Directories,
     parents: Mutex<Vec<Option<Parent>>>,
     ready: Mutex<VecDeque<Child>>,
@@ -32,10 +35,11 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts every parent and waits until R runs in all of them; then keeps them and the ready children until `stop`.
+    /// Starts every parent and waits until R runs in all of them; then keeps them and the ready children until `stop`. R does
+    /// not outlive a worker that is frozen for `tick_limit`.
     pub async fn start(
         config: &HostConfig,
-        lease: &LeaseConfig,
+        tick_limit: Duration,
         directories: Directories,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, HostError> {
@@ -45,12 +49,11 @@ impl Pool {
             r_executable: config.r_executable.clone(),
             preload: config.preload.clone(),
             sandbox: config.sandbox.clone(),
-            tick_limit: lease
-                .length
-                .saturating_sub(Duration::from_secs(2))
-                .max(Duration::from_secs(2)),
+            tick_limit,
         };
-        let starting = (0..config.parents.unwrap_or(cores)).map(|_| Parent::start(&settings));
+        let hosts = Hosts::new()?;
+        let starting =
+            (0..config.parents.unwrap_or(cores)).map(|_| Parent::start(&settings, &hosts));
         let parents: Vec<Option<Parent>> = futures::future::try_join_all(starting)
             .await?
             .into_iter()
@@ -58,6 +61,7 @@ impl Pool {
             .collect();
         let pool = Arc::new(Self {
             settings,
+            hosts,
             directories,
             parents: Mutex::new(parents),
             ready: Mutex::default(),
@@ -65,6 +69,11 @@ impl Pool {
             taken: Notify::new(),
             next_child: AtomicU64::new(0),
         });
+        // One child now, so that a machine on which none can live is known at once.
+        let first = pool.fork().await?;
+        if pool.ready_wanted > 0 {
+            pool.give_back(first);
+        }
         for place in 0..lock(&pool.parents).len() {
             let (keeping, stop) = (Arc::clone(&pool), stop.clone());
             tokio::spawn(async move { stop.run_until_cancelled(keeping.keep_parent(place)).await });
@@ -81,6 +90,15 @@ impl Pool {
             .flatten()
             .next()
             .map_or_else(String::new, |parent| parent.hello.r_version.clone())
+    }
+
+    /// What keeps user code in its place on this machine.
+    pub fn protections(&self) -> Vec<Protection> {
+        lock(&self.parents)
+            .iter()
+            .flatten()
+            .next()
+            .map_or_else(Vec::new, |parent| parent.hello.protections.clone())
     }
 
     /// True while a parent lives.
@@ -125,7 +143,10 @@ impl Pool {
                 Ok(FromChild::Done(_)) => Err(HostError::Fork(
                     "it answered before it was asked".to_owned(),
                 )),
-                Err(error) => Err(HostError::Fork(warren_common::telemetry::chain(&error))),
+                Err(error) => Err(HostError::Fork(match child.last_words() {
+                    Some(words) => words,
+                    None => warren_common::telemetry::chain(&error),
+                })),
             }
         };
         let outcome = tokio::time::timeout(READY_LIMIT, forked)
@@ -157,7 +178,7 @@ impl Pool {
             if let Some(parent) = living {
                 parent.gone().await;
             }
-            match Parent::start(&self.settings).await {
+            match Parent::start(&self.settings, &self.hosts).await {
                 Ok(parent) => {
                     if let Some(slot) = lock(&self.parents).get_mut(place) {
                         *slot = Some(parent);
