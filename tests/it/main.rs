@@ -5,6 +5,7 @@
 mod api_faults;
 mod broker_faults;
 mod docs;
+mod doctor;
 mod errors;
 mod execute;
 mod jobs;

@@ -53,7 +53,7 @@ pub(crate) struct Group {
 }
 
 impl Groups {
-    /// Finds out whether groups can be made here, by making one. The message says what is missing.
+    /// Finds out whether groups can be made here, by making one. The message says what it needs.
     pub(crate) fn open(controller: Controller, limit: u64) -> Result<Self, String> {
         let read = |path: &str| {
             fs::read_to_string(path).map_err(|error| format!("{path} cannot be read: {error}"))
@@ -76,7 +76,10 @@ impl Groups {
                 controller.name()
             ));
         }
-        Err(reasons.join("; "))
+        Err(format!(
+            "a control group of its own: {}",
+            reasons.join("; ")
+        ))
     }
 
     fn open_in(controller: Controller, hierarchy: Hierarchy, limit: u64) -> Result<Self, String> {

@@ -35,13 +35,13 @@ impl Identities {
     pub(crate) fn open(limits: &Limits) -> Self {
         let uids = match &limits.uids {
             Some(range) => Uids::open(range.clone()),
-            None => Err("it is switched off by WARREN_SESSION_UIDS".to_owned()),
+            None => Err("a range of users in WARREN_SESSION_UIDS, which is off".to_owned()),
         };
         let groups = |controller, limit| {
             if limits.cgroups {
                 Groups::open(controller, limit)
             } else {
-                Err("control groups are switched off by WARREN_CGROUPS".to_owned())
+                Err("WARREN_CGROUPS, which is off".to_owned())
             }
         };
         let pids = if uids.is_ok() {
@@ -166,7 +166,7 @@ impl Identities {
                         ),
                     )
                 };
-                let needs = format!("a user for each session, or else a cgroup ({why})");
+                let needs = format!("a user for each session, or {why}");
                 say("processes of a session", state, how, Some(&needs));
             }
         }

@@ -57,7 +57,7 @@ fn protections(outfit: &Outfit, identities: Option<&Identities>) -> Vec<Protecti
             name: "sandbox".to_owned(),
             state: ProtectionState::Off,
             how: "user code can do what the worker can".to_owned(),
-            needs: Some("it is switched off by WARREN_SANDBOX".to_owned()),
+            needs: Some("WARREN_SANDBOX, which is off".to_owned()),
         }];
     };
     let mut list = sandbox.protections();

@@ -35,7 +35,7 @@ impl std::fmt::Display for Uids {
 }
 
 impl Uids {
-    /// The message says what is missing.
+    /// The message says what it needs.
     pub(crate) fn open(range: RangeInclusive<u32>) -> Result<Self, String> {
         may_change_users()?;
         for (map, what) in [
@@ -46,7 +46,7 @@ impl Uids {
                 .map_err(|error| format!("{map} cannot be read: {error}"))?;
             if !is_mapped(&text, &range) {
                 return Err(format!(
-                    "the {what} {} to {} do not all exist in this user namespace (see {map}): set WARREN_SESSION_UIDS to some that do",
+                    "WARREN_SESSION_UIDS to be {what} of this user namespace; not all from {} to {} are, see {map}",
                     range.start(),
                     range.end()
                 ));
@@ -57,7 +57,7 @@ impl Uids {
             .truncate(false)
             .write(true)
             .open(LOCKS)
-            .map_err(|error| format!("{LOCKS} cannot be opened: {error}"))?;
+            .map_err(|error| format!("a file {LOCKS} that it can write: {error}"))?;
         Ok(Self {
             range,
             locks,
@@ -150,7 +150,7 @@ fn may_change_users() -> Result<(), String> {
     if held.contains(needed) {
         return Ok(());
     }
-    Err("the worker does not run as root (it needs the capabilities CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID and SETUID)".to_owned())
+    Err("a worker that runs as root, or with the capabilities CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID and SETUID".to_owned())
 }
 
 /// Whether a map of users or groups, as the kernel shows it, has the whole range in one of its lines.
