@@ -5,18 +5,21 @@
 //!
 //! The callbacks run below R frames. Those that raise an R error own nothing when they do.
 
+use std::cell::RefCell;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::{CStr, c_char, c_int};
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use crate::ffi::{self, f, v};
 use crate::run;
 
 /// Process id of the session's process once it has forked; 0 in a parent.
 static CHILD: AtomicI32 = AtomicI32::new(0);
-/// R evaluates something: a request for input is not the top-level prompt.
+/// R evaluates something, as far as it says so: downloads of R's own end with "not busy", too.
 static BUSY: AtomicBool = AtomicBool::new(false);
+/// The buffer of R's main loop. A request for input into any other is not the top-level prompt.
+static TOP_LEVEL: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 /// Output belongs to the host's own evaluation and is dropped.
 static MUTED: AtomicBool = AtomicBool::new(false);
 /// A SIGINT came during this run.
@@ -25,6 +28,16 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static BEFORE_INTERRUPT: AtomicU64 = AtomicU64::new(0);
 /// The last thing on the error stream that looked like the reason of a jump to top level.
 static REASON: AtomicU8 = AtomicU8::new(Reason::Unknown as u8);
+/// The code that user code wants run after an error failed itself: R's buffer no longer holds the error that counts.
+static WRAPUP_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// What R prints before the error of such code.
+const WRAPUP: &[u8] = b"Error during wrapup: ";
+
+thread_local! {
+    /// The last error that R printed.
+    static PRINTED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Why R left the code and returned to its prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +92,7 @@ pub(crate) fn handle_interrupts() {
 pub(crate) fn begin_run() {
     INTERRUPTED.store(false, Relaxed);
     REASON.store(Reason::Unknown as u8, Relaxed);
+    WRAPUP_FAILED.store(false, Relaxed);
     // SAFETY: plain stores to libR's variables; the error buffer is a static array that R itself writes.
     unsafe {
         *v().R_interrupts_pending = 0;
@@ -89,7 +103,11 @@ pub(crate) fn begin_run() {
 /// Why the run that was just left ended early, and R's text of the error.
 pub(crate) fn reason() -> (Reason, String) {
     let unchanged = BEFORE_INTERRUPT.load(Relaxed) == digest(error_buffer());
-    let text = error_text();
+    let text = if WRAPUP_FAILED.load(Relaxed) {
+        PRINTED.with_borrow(|printed| String::from_utf8_lossy(printed).into_owned())
+    } else {
+        error_text()
+    };
     let reason = match REASON.load(Relaxed) {
         1 => Reason::Error,
         2 if unchanged => Reason::Interrupt,
@@ -167,6 +185,12 @@ fn note_reason(bytes: &[u8]) {
     let error = error_buffer();
     if !bytes.is_empty() && bytes == error {
         REASON.store(Reason::Error as u8, Relaxed);
+        PRINTED.with_borrow_mut(|printed| {
+            printed.clear();
+            printed.extend_from_slice(bytes);
+        });
+    } else if bytes == WRAPUP {
+        WRAPUP_FAILED.store(true, Relaxed);
     } else if bytes == b"\n" {
         BEFORE_INTERRUPT.store(digest(error), Relaxed);
         REASON.store(Reason::Interrupt as u8, Relaxed);
@@ -199,12 +223,10 @@ unsafe extern "C-unwind" fn read_console(
     length: c_int,
     _history: c_int,
 ) -> c_int {
-    if BUSY.load(Relaxed) {
-        // SAFETY: jumps to R's error handling; this frame and its callers below R own nothing.
-        unsafe {
-            ffi::raise(c"there is no standard input: nobody can answer");
-        }
-    }
+    // The main loop asks first, and always with the same buffer of its own frame.
+    let top_level = TOP_LEVEL
+        .compare_exchange(std::ptr::null_mut(), buffer, Relaxed, Relaxed)
+        .map_or_else(|first| first == buffer, |_| true);
     // SAFETY: R passes a C string and a buffer of `length` bytes.
     let (prompt, buffer) = unsafe {
         (
@@ -212,44 +234,42 @@ unsafe extern "C-unwind" fn read_console(
             std::slice::from_raw_parts_mut(buffer, usize::try_from(length).unwrap_or(0)),
         )
     };
+    if !top_level {
+        // R makes up a browser's prompt, and says that it is not busy before it asks.
+        if !BUSY.load(Relaxed) && prompt.to_bytes().starts_with(b"Browse[") {
+            REASON.store(Reason::Browser as u8, Relaxed);
+            say("Error: ");
+            say(NO_BROWSER);
+            say("\n");
+            buffer[..3].copy_from_slice(b"Q\n\0");
+            return 1;
+        }
+        // SAFETY: jumps to R's error handling; this frame and its callers below R own nothing.
+        unsafe {
+            ffi::raise(c"there is no standard input: nobody can answer");
+        }
+    }
     // SAFETY: getpid has no preconditions.
     if unsafe { libc::getpid() } != CHILD.load(Relaxed) {
         // A process that user code forked fell back to the prompt: the session's socket is not its own.
         // SAFETY: ends this process without running anything of R's.
         unsafe { libc::_exit(1) };
     }
-    // R makes up a browser's prompt; what user code may have set for the top level is another string.
-    if prompt.to_bytes().starts_with(b"Browse[") && !is_option(prompt) {
-        REASON.store(Reason::Browser as u8, Relaxed);
-        say("Error: ");
-        say(NO_BROWSER);
-        say("\n");
-        buffer[..3].copy_from_slice(b"Q\n\0");
-        return 1;
-    }
+    // SAFETY: a plain store. At the prompt R must be interactive, or it would end the process after an error.
+    unsafe { *v().R_Interactive = 1 };
     // R clears the buffer when it (re)starts its loop, and only then: so the code was left by a jump.
     let restarted = buffer[0] == 0;
     run::next_line(buffer, restarted);
     1
 }
 
-/// Whether this very string is R's option for the prompt or for the continued line.
-fn is_option(prompt: &CStr) -> bool {
-    [c"prompt", c"continue"].into_iter().any(|name| {
-        // SAFETY: looking up an option that R itself keeps to be one string does not jump.
-        unsafe {
-            let value = (f().Rf_GetOption1)((f().Rf_install)(name.as_ptr()));
-            (f().R_CHAR)((f().STRING_ELT)(value, 0)) == prompt.as_ptr()
-        }
-    })
-}
-
-/// R says so right before it evaluates (1) and right before it asks for input at a prompt (0).
+/// R says so right before it evaluates (1), and right before it asks for input at a prompt or after a download (0).
 unsafe extern "C-unwind" fn busy(which: c_int) {
     BUSY.store(which != 0, Relaxed);
-    // SAFETY: a plain store. While code runs `interactive()` is FALSE, as for any script; at the prompt it must be true, or
-    // R would end the process after an error.
-    unsafe { *v().R_Interactive = c_int::from(which == 0) };
+    if which != 0 {
+        // SAFETY: a plain store. While code runs `interactive()` is FALSE, as for any script.
+        unsafe { *v().R_Interactive = 0 };
+    }
 }
 
 /// Called on the way to the prompt after an error or interrupt, before R asks whether it is interactive.

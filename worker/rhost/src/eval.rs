@@ -35,6 +35,8 @@ pub(crate) fn protected<F: FnMut()>(mut body: F) -> Result<(), Failure> {
     }
 
     let saved = console::begin_private();
+    // SAFETY: a plain read.
+    let protected_before = unsafe { *v().R_PPStackTop };
     // SAFETY: the error buffer is a static array of libR's; emptied to tell an error from an interrupt. `call` is given
     // the closure of this frame. R restores its own stacks after a jump.
     let done = unsafe {
@@ -42,6 +44,9 @@ pub(crate) fn protected<F: FnMut()>(mut body: F) -> Result<(), Failure> {
         (f().R_ToplevelExec)(call::<F>, (&raw mut body).cast())
     };
     console::end_private(saved);
+    // After a jump R sees to it itself.
+    // SAFETY: a plain read.
+    debug_assert_eq!(protected_before, unsafe { *v().R_PPStackTop });
     if done != 0 {
         return Ok(());
     }

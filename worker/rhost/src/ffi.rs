@@ -20,6 +20,7 @@ pub(crate) mod sexptype {
     use std::ffi::c_uint;
 
     pub(crate) const NIL: c_uint = 0;
+    pub(crate) const PAIRLIST: c_uint = 2;
     pub(crate) const LOGICAL: c_uint = 10;
     pub(crate) const INTEGER: c_uint = 13;
     pub(crate) const REAL: c_uint = 14;
@@ -93,7 +94,6 @@ functions! {
     R_PreserveObject(Sexp);
     R_ReleaseObject(Sexp);
     Rf_install(*const c_char) -> Sexp;
-    Rf_GetOption1(Sexp) -> Sexp;
     Rf_installTrChar(Sexp) -> Sexp;
     Rf_defineVar(Sexp, Sexp, Sexp);
     Rf_findVarInFrame(Sexp, Sexp) -> Sexp;
@@ -109,6 +109,7 @@ functions! {
     Rf_setAttrib(Sexp, Sexp, Sexp) -> Sexp;
     Rf_inherits(Sexp, *const c_char) -> RBool;
     Rf_xlength(Sexp) -> isize;
+    Rf_PairToVectorList(Sexp) -> Sexp;
     TYPEOF(Sexp) -> c_int;
     LOGICAL(Sexp) -> *mut c_int;
     INTEGER(Sexp) -> *mut c_int;
@@ -145,6 +146,8 @@ variables! {
     R_Outputfile: *mut c_void;
     R_TempDir: *mut c_char;
     R_isForkedChild: RBool;
+    R_CStackStart: usize;
+    R_PPStackTop: c_int;
     R_interrupts_pending: c_int;
     R_GlobalEnv: Sexp;
     R_BaseEnv: Sexp;

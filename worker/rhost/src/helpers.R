@@ -39,18 +39,77 @@ local({
     plots$stages <- character()
   }
 
-  parse_message <- function(text) tryCatch({
+  refusal <- function(text) tryCatch({
     parse(text = text, keep.source = FALSE)
     ""
   }, error = conditionMessage)
 
-  promise <- function(code)
-    eval(call("delayedAssign", ".Last.value", code, globalenv(), baseenv()))
+  parse_message <- function(text) {
+    message <- refusal(text)
+    place_told <- "^<text>:[0-9]+:[0-9]+:"
+    if (!nzchar(message) || grepl(place_told, message)) return(message)
+    # Of text that is no token, like "\q", R does not say where it stands: there where the shortest beginning that it refuses
+    # in this way ends. What ends earlier is unfinished or fine.
+    shortest <- function(longest, beginning) {
+      low <- 0L
+      while (longest - low > 1L) {
+        middle <- (low + longest) %/% 2L
+        found <- refusal(beginning(middle))
+        if (nzchar(found) && !grepl(place_told, found)) longest <- middle else low <- middle
+      }
+      longest
+    }
+    lines <- strsplit(text, "\n", fixed = TRUE)[[1L]]
+    line <- shortest(length(lines), function(count) paste(lines[seq_len(count)], collapse = "\n"))
+    above <- paste(c(lines[seq_len(line - 1L)], ""), collapse = "\n")
+    column <- shortest(nchar(lines[line]), function(count) paste0(above, substr(lines[line], 1L, count)))
+    shown <- sprintf("%d: %s", line, substr(lines[line], 1L, column))
+    message <- sub(" [(]<input>:[0-9]+:[0-9]+[)]$", "", message)
+    sprintf("<text>:%d:%d: %s\n%s\n%s^", line, column, message, shown, strrep(" ", nchar(shown, "width") - 1L))
+  }
+
+  # Long code reaches the prompt as a promise under one of these names, which R looks up like any other.
+  carriers <- c(".Last.value", ".__H__.rbind")
+  spare <- if (exists(carriers[2L], baseenv(), inherits = FALSE)) get(carriers[2L], baseenv())
+  carrier <- ""
+
+  is_free <- function(name) {
+    if (!exists(name, baseenv(), inherits = FALSE) || bindingIsLocked(name, baseenv())) return(FALSE)
+    frame <- globalenv()
+    while (!identical(frame, baseenv())) {
+      if (exists(name, frame, inherits = FALSE)) return(FALSE)
+      frame <- parent.env(frame)
+    }
+    TRUE
+  }
+
+  choose <- function(text) {
+    carrier <<- ""
+    for (name in carriers) if (!grepl(name, text, fixed = TRUE) && is_free(name)) {
+      carrier <<- name
+      break
+    }
+    carrier
+  }
+
+  promise <- function(code) {
+    # Code may have taken the name since it was chosen.
+    if (!is_free(carrier)) stop("taken")
+    eval(call("delayedAssign", carrier, code, globalenv(), baseenv()))
+  }
 
   end_of_run <- function() {
+    if (carrier == carriers[2L]) {
+      try(assign(carrier, spare, baseenv()), silent = TRUE)
+      carrier <<- ""
+    }
     if (length(plots$open) || length(plots$stages)) close_plots()
     while (sink.number() > 0L) sink()
     if (sink.number(type = "message") != 2L) sink(type = "message")
+    # Plots need a device that exists, whatever the run left here.
+    current <- getOption("device")
+    if (!is.function(current) && !(is.character(current) && length(current) == 1L &&
+      exists(current, globalenv(), mode = "function"))) options(device = device)
   }
 
   settle <- function(work) {
@@ -60,5 +119,5 @@ local({
   }
 
   options(device = device)
-  lapply(list(parse_message, promise, end_of_run, settle), compiler::cmpfun)
+  lapply(list(parse_message, choose, promise, end_of_run, settle), compiler::cmpfun)
 })

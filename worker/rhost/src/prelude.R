@@ -4,7 +4,14 @@ options(
   width = 80L,
   bitmapType = "cairo",
   menu.graphics = FALSE,
-  pager = function(files, ...) for (file in files) writeLines(readLines(file)),
+  # As R's own on a pipe.
+  pager = function(files, header, title, delete.file) {
+    for (at in seq_along(files)) {
+      if (nzchar(header[at])) writeLines(c(header[at], ""))
+      writeLines(c(readLines(files[at]), ""))
+    }
+    if (delete.file) unlink(files)
+  },
   browser = function(url) stop("there is no browser: nobody can look", call. = FALSE),
   editor = function(...) stop("there is no editor: nobody can answer", call. = FALSE)
 )
@@ -25,8 +32,10 @@ local({
     if (isTRUE(as.logical(expr))) stop("browser() is not available: nobody can answer"))
 })
 
-# Long code reaches the prompt as a promise under this name.
-unlockBinding(".Last.value", baseenv())
+# Long code reaches the prompt as a promise under one of these names. R sets the first anew after every expression; the
+# second is a leftover of older versions of R, for code that uses the first.
+local(for (name in c(".Last.value", ".__H__.rbind"))
+  if (exists(name, baseenv(), inherits = FALSE)) unlockBinding(name, baseenv()))
 
 # Code that most sessions run in one way or another, so that its functions are loaded and compiled before the fork. It
 # draws no random number and leaves nothing behind.

@@ -13,7 +13,9 @@ use crate::ffi::{self, Sexp, f, v};
 pub(crate) struct Helpers {
     /// From code that does not parse to R's message.
     pub(crate) parse_message: Sexp,
-    /// Binds `.Last.value` to a promise of an expression.
+    /// From code to the name under which its expressions can be promised; empty when there is none.
+    pub(crate) choose: Sexp,
+    /// Binds that name to a promise of an expression.
     pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
@@ -73,13 +75,14 @@ fn initialise() {
 
 fn helpers() -> Result<Helpers, String> {
     let list = eval::run_own(include_str!("helpers.R"))?;
-    // SAFETY: helpers.R ends with a list of four functions, which `run_own` keeps from the collector.
+    // SAFETY: helpers.R ends with a list of five functions, which `run_own` keeps from the collector.
     let item = |at| unsafe { (f().VECTOR_ELT)(list, at) };
     Ok(Helpers {
         parse_message: item(0),
-        promise: item(1),
-        end_of_run: item(2),
-        settle: item(3),
+        choose: item(1),
+        promise: item(2),
+        end_of_run: item(3),
+        settle: item(4),
     })
 }
 

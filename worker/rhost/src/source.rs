@@ -1,8 +1,8 @@
 //! Code on its way to R's prompt.
 //!
 //! Usually a line at a time, as somebody would type it. R parses everything anew with each further line of an unfinished
-//! expression, and its buffer ends after 4,095 bytes; so long code is handed over as what was parsed: the prompt is given the name
-//! `.Last.value`, which until R replaces it holds a promise of the next expression. Both ways print the same.
+//! expression, and its buffer ends after 4,095 bytes; so long code is handed over as what was parsed: the prompt is given a name,
+//! usually `.Last.value`, which until R replaces it holds a promise of the next expression. Both ways print the same.
 
 use warren_rhost::session::Ending;
 
@@ -15,12 +15,17 @@ const MAX_LINES: usize = 300;
 /// And so is a line of more bytes.
 const MAX_LINE_BYTES: usize = 4_000;
 
-const LAST_VALUE: &str = ".Last.value";
-
 /// The code of one run, parsed as a whole before any of it is given to R.
 pub(crate) enum Source {
-    Lines { code: String, given: usize },
-    Expressions { parsed: Parsed, next: isize },
+    Lines {
+        code: String,
+        given: usize,
+    },
+    Expressions {
+        parsed: Parsed,
+        next: isize,
+        name: String,
+    },
 }
 
 impl Source {
@@ -29,15 +34,23 @@ impl Source {
         let mut code = plain_line_ends(code);
         let failure = match eval::parse(&code) {
             Ok(Some(parsed)) => {
-                if is_long(&code) && !code.contains(LAST_VALUE) {
-                    return Ok(Self::Expressions { parsed, next: 0 });
+                if is_long(&code) {
+                    let name = eval::text_of(helpers.choose, &code).unwrap_or_default();
+                    if !name.is_empty() || has_long_line(&code) {
+                        return Ok(Self::Expressions {
+                            parsed,
+                            next: 0,
+                            name,
+                        });
+                    }
                 }
                 if !code.is_empty() && !code.ends_with('\n') {
                     code.push('\n');
                 }
                 return Ok(Self::Lines { code, given: 0 });
             }
-            Ok(None) => eval::text_of(helpers.parse_message, &code),
+            // What is no token, R refuses with an error of its own kind.
+            Ok(None) | Err(Failure::Error(_)) => eval::text_of(helpers.parse_message, &code),
             Err(failure) => Err(failure),
         };
         Err(match failure {
@@ -64,20 +77,18 @@ impl Source {
                 fill(buffer, &rest[..length]);
                 length > 0
             }
-            Self::Expressions { parsed, next } => {
+            Self::Expressions { parsed, next, name } => {
                 let promised = eval::promise_next(helpers.promise, parsed, *next);
                 *next += 1;
-                fill(
-                    buffer,
-                    match promised {
-                        Ok(true) => ".Last.value\n",
-                        Ok(false) => "",
-                        // User code locked the name: the run must not seem to have succeeded.
-                        Err(_) => {
-                            "stop(\"this code is too long for a session that locked .Last.value\")\n"
-                        }
-                    },
-                );
+                match promised {
+                    Ok(true) => fill(buffer, &format!("{name}\n")),
+                    Ok(false) => fill(buffer, ""),
+                    // User code took or locked the names: the run must not seem to have succeeded.
+                    Err(_) => fill(
+                        buffer,
+                        "stop(\"code this long needs the name .Last.value, which this session took or locked\")\n",
+                    ),
+                }
                 !matches!(promised, Ok(false))
             }
         }
@@ -90,7 +101,12 @@ fn fill(buffer: &mut [u8], line: &str) {
 }
 
 fn is_long(code: &str) -> bool {
-    code.lines().any(|line| line.len() > MAX_LINE_BYTES) || code.lines().nth(MAX_LINES).is_some()
+    has_long_line(code) || code.lines().nth(MAX_LINES).is_some()
+}
+
+/// R's parser takes a piece of a line for the whole of it.
+fn has_long_line(code: &str) -> bool {
+    code.lines().any(|line| line.len() > MAX_LINE_BYTES)
 }
 
 /// R's parser takes `\n` only.

@@ -2,7 +2,7 @@
 
 mod driver;
 
-use driver::{Parent, Session};
+use driver::{Parent, Session, killed_by};
 use warren_rhost::control::Exit;
 use warren_rhost::session::Ending;
 
@@ -63,8 +63,43 @@ fn code_that_does_not_parse_runs_nothing() {
     let message = "<text>:2:3: unexpected symbol\n1: cat('no\\n')\n2: x y\n     ^".to_owned();
     assert_eq!(answer.console, format!("Error: {message}\n"));
     assert_eq!(answer.ending, Ending::ParseError { message });
-    let answer = session.run("1 +");
-    assert!(matches!(answer.ending, Ending::ParseError { .. }));
+    for (code, expected) in [
+        ("1 +", "<text>:2:0: unexpected end of input\n1: 1 +\n   ^"),
+        (
+            "x <- 'open\ny",
+            "<text>:1:6: unexpected INCOMPLETE_STRING\n1: x <- 'open\n2: y\n        ^",
+        ),
+        (
+            "f(é, 日本 5)",
+            "<text>:1:9: unexpected numeric constant\n1: f(é, 日本 5\n            ^",
+        ),
+        // R 4.2 itself does not say where.
+        (
+            "x <- 1\ny <- 'é\\q' # and more",
+            "<text>:2:9: '\\q' is an unrecognized escape in character string starting \"'é\\q\"\n2: y <- 'é\\q\n           ^",
+        ),
+        (
+            "a\r\nb c",
+            "<text>:2:3: unexpected symbol\n1: a\n2: b c\n     ^",
+        ),
+    ] {
+        let answer = session.run(code);
+        let Ending::ParseError { message } = answer.ending else {
+            panic!("{code}: {:?}", answer.ending)
+        };
+        assert_eq!(message, expected, "{code}");
+        assert_eq!(answer.console, format!("Error: {message}\n"));
+    }
+    // The place in long code is told, and the text around it, not all of it.
+    let answer = session.run(&format!("{}x y\n", "cat('no')\n".repeat(2_000)));
+    let Ending::ParseError { message } = answer.ending else {
+        panic!("{:?}", answer.ending)
+    };
+    assert!(
+        message.starts_with("<text>:2001:3: unexpected symbol\n2000: cat('no')\n2001: x y\n"),
+        "{message}"
+    );
+    assert!(message.len() < 200, "{message}");
 }
 
 #[test]
@@ -206,17 +241,11 @@ fn deep_recursion_is_an_error() {
 #[test]
 fn the_death_of_the_process_is_told_with_its_signal() {
     let mut parent = Parent::start();
-    for signal in [9, 11] {
+    for signal in [9, 11, 15] {
         let mut session = parent.fork();
         session.start(&format!("tools::pskill(Sys.getpid(), {signal})"), &[], &[]);
         assert!(session.answer().is_none());
-        assert_eq!(
-            parent.exit_of(&session),
-            Exit::Signal {
-                signal,
-                out_of_memory: false
-            }
-        );
+        assert_eq!(parent.exit_of(&session), killed_by(signal));
     }
 }
 
@@ -230,42 +259,199 @@ fn a_sink_ends_with_its_run() {
 #[test]
 fn files_that_a_run_made_or_changed_are_named() {
     let (_parent, mut session) = session();
-    let answer =
-        session.run("cat(1, file = 'b'); cat(1, file = 'a'); cat(1, file = '.c'); dir.create('d')");
+    let answer = session.run(
+        "cat(1, file = 'b'); cat(1, file = 'a'); cat(1, file = '.c'); dir.create('d'); cat(1, file = 'd/e')",
+    );
     assert_eq!(answer.changed_files, ["a", "b"]);
-    let answer = session.run("cat(2, file = 'b'); unlink('a')");
+    // Other content at once, of the same length, and with the old times put back.
+    let answer = session.run("cat(2, file = 'b')");
     assert_eq!(answer.changed_files, ["b"]);
+    let answer = session
+        .run("old <- file.mtime('b'); cat(3, file = 'b'); invisible(Sys.setFileTime('b', old))");
+    assert_eq!(answer.changed_files, ["b"]);
+    // Gone files are not named, nor what happens below a directory.
+    let answer =
+        session.run("unlink('a'); cat(2, file = 'd/e'); cat(2, file = 'd/f'); cat(2, file = '.c')");
+    assert!(
+        answer.changed_files.is_empty(),
+        "{:?}",
+        answer.changed_files
+    );
+    let answer = session.run("file.rename('b', 'g'); file.symlink('g', 'link'); plot(1)");
+    assert_eq!(answer.changed_files, ["g", "unnamedplot001.png"]);
+    // Reading changes nothing, and what failed is told all the same.
     assert!(
         session
-            .run("readLines('b', warn = FALSE)")
+            .run("readLines('g', warn = FALSE)")
             .changed_files
             .is_empty()
     );
+    let answer = session.run("cat(1, file = 'é 日本.txt'); stop('no')");
+    assert_eq!(answer.changed_files, ["é 日本.txt"]);
 }
 
 #[test]
 fn a_session_survives_what_user_code_does_to_it() {
-    let (_parent, mut session) = session();
+    let mut parent = Parent::start();
     let damage = [
         "closeAllConnections()",
-        "rm(list = ls(all.names = TRUE))",
-        "c <- print <- cat <- sink <- eval <- parse <- function(...) stop('mine')",
+        "rm(list = ls(all = TRUE))",
+        "rm(list = ls(all.names = TRUE), envir = globalenv())",
+        "sink('a.txt'); sink('b.txt')",
+        "sink(file('m.txt', 'w'), type = 'message')",
+        "sink(tempfile()); stop('with a sink open')",
+        "c <- print <- cat <- sink <- eval <- parse <- list <- quote <- function(...) stop('mine')",
+        "print <- function(...) stop('mine'); print.default <- print",
+        "`(` <- `{` <- function(...) stop('mine')",
         "options(error = quote(stop('again')), warn = 1, prompt = 'Browse[1]> ', echo = TRUE)",
-        "detach('package:stats'); detach('package:utils'); detach('package:methods')",
-        "setwd(tempdir()); Sys.setenv(HOME = 'x', R_HOME = 'y'); Sys.unsetenv('PATH')",
+        "options(error = function() q(), continue = '', warning.expression = quote(stop('w')))",
+        "options(error = recover)",
         "options(expressions = 25)",
+        "options(expressions = 500000)",
+        "options(show.error.messages = FALSE)",
+        "options(warn = 2)",
+        "options(device = NULL)",
+        "options(device = 'nonsense')",
+        "options(encoding = 'latin1', keep.source = TRUE, useFancyQuotes = FALSE)",
+        "detach('package:stats'); detach('package:utils'); detach('package:methods')",
+        "attach(list(c = 1, print = 2, cat = 3))",
+        "setwd(tempdir()); unlink(getwd(), recursive = TRUE)",
+        "Sys.setenv(HOME = 'x', R_HOME = 'y', TMPDIR = 'z', TZ = 'nonsense'); Sys.unsetenv('PATH')",
+        "addTaskCallback(function(...) stop('callback'))",
+        "globalCallingHandlers(error = function(e) stop('nested'))",
+        "trace(print, quote(stop('traced')), print = FALSE)",
+        "for (i in 1:200) try(file(tempfile(), 'w'), silent = TRUE)",
+        "while (!is.null(dev.list())) dev.off(); .Random.seed <- 'x'",
+        "unlockBinding('print', baseenv()); assign('print', function(...) stop('b'), baseenv())",
     ];
+    let value = "{\"a\":[1,2.5],\"b\":[\"é\",null]}";
     for code in damage {
+        let mut session = parent.fork();
         session.run(code);
-        let answer = session.run("rm(list = ls()); 1 + 1");
-        assert_eq!(answer.console, "[1] 2\n", "after {code}");
-        let answer = session.run("stop('no')");
+        let answer = session.run("1 + 1");
+        assert_eq!(
+            (answer.console.as_str(), answer.ending),
+            ("[1] 2\n", Ending::Succeeded),
+            "after {code}"
+        );
+        let answer = session.run_with("y <- x", &[("x", None, value)], &[("y", None)]);
+        assert_eq!(answer.outputs, [value], "after {code}");
+        let answer = session.run("plot(1:3)");
+        assert_eq!(
+            answer.changed_files,
+            ["unnamedplot001.png"],
+            "after {code}: {}",
+            answer.console
+        );
+        let answer = session.run("f <- function(x) stop('no'); f(1)");
+        let Ending::Error { message } = answer.ending else {
+            panic!("after {code}: {:?}", answer.ending)
+        };
         assert!(
-            matches!(answer.ending, Ending::Error { .. }),
+            message == "in f(1) : no" || code.contains("nested"),
+            "after {code}: {message}"
+        );
+        let answer = session.run("x y");
+        assert!(
+            matches!(answer.ending, Ending::ParseError { .. }),
             "after {code}: {:?}",
             answer.ending
         );
     }
+}
+
+#[test]
+fn messages_of_errors_are_those_of_r() {
+    let (_parent, mut session) = session();
+    for (code, expected) in [
+        ("stop('plain')", "plain"),
+        ("f <- function(x) stop('no'); f(1)", "in f(1) : no"),
+        ("stop('a\nb')", "a\nb"),
+        (
+            "sqrt('a')",
+            "in sqrt(\"a\") : non-numeric argument to mathematical function",
+        ),
+        ("f <- function() stop('x', call. = FALSE); f()", "x"),
+        (
+            "options(warn = 2); as.integer('x')",
+            "(converted from warning) NAs introduced by coercion",
+        ),
+        (
+            "options(warn = 0); stop(structure(class = c('own', 'error', 'condition'), list(message = 'm', call = NULL)))",
+            "m",
+        ),
+        // The error that counts is the user's, not that of the code that was to run after it.
+        ("options(error = quote(stop('again'))); f()", "x"),
+        (
+            "options(error = NULL, show.error.messages = FALSE); stop('unseen')",
+            "unseen",
+        ),
+        (
+            "options(show.error.messages = TRUE); try(stop('seen'), silent = TRUE); stop('last')",
+            "last",
+        ),
+        (
+            "nothing_of_this_name",
+            "object 'nothing_of_this_name' not found",
+        ),
+    ] {
+        assert_eq!(session.run(code).ending, error(expected), "{code}");
+    }
+    // R leaves out what makes a call too long to be helpful.
+    let answer = session.run(&format!(
+        "g <- function(...) stop('no'); g({})",
+        vec!["'a long argument'"; 100].join(", ")
+    ));
+    let Ending::Error { message } = answer.ending else {
+        panic!("{:?}", answer.ending)
+    };
+    assert!(
+        message.starts_with("in g(\"a long argument\", "),
+        "{message}"
+    );
+    assert!(message.ends_with("no"), "{message}");
+    assert!(message.len() < 400, "{message}");
+}
+
+#[test]
+fn a_download_of_the_session_does_not_make_it_answer_for_its_user() {
+    let (_parent, mut session) = session();
+    // R says after a download that it is not busy, as it does at its prompt.
+    let code = "try(download.file('http://127.0.0.1:1/', 'f', quiet = TRUE), silent = TRUE)\n";
+    let one_line = code.trim_end();
+    let printed = session.console_of(&format!(
+        "options(warn = -1); {{ {one_line}; interactive() }}"
+    ));
+    assert_eq!(printed, "[1] FALSE\n");
+    let answer = session.run(&format!("{{ {one_line}; scan() }}\ncat('eaten\\n')"));
+    assert!(
+        matches!(&answer.ending, Ending::Error { message } if message.contains("nobody can answer")),
+        "{:?}",
+        answer.ending
+    );
+    assert_eq!(session.console_of("'alive'"), "[1] \"alive\"\n");
+}
+
+#[test]
+fn long_code_prints_the_same_whatever_the_session_calls_last_value() {
+    let (_parent, mut session) = session();
+    let long = format!("{}2\ninvisible(3)\n4\n", "\n".repeat(1_000));
+    for damage in [
+        ".Last.value <- 'mine'",
+        "rm(.Last.value); attach(list(.Last.value = 'mine')); detach(2)",
+        "lockBinding('.Last.value', baseenv())",
+    ] {
+        session.run(damage);
+        assert_eq!(
+            session.console_of(&long),
+            "[1] 2\n[1] 4\n",
+            "after {damage}"
+        );
+    }
+    // A line that is longer than R's buffer, and code that wants the last value itself.
+    let (_parent, mut session) = self::session();
+    let wide = format!("x <- 1{}+ 1; x\n.Last.value + 1", " ".repeat(5_000));
+    assert_eq!(session.console_of(&wide), "[1] 2\n[1] 3\n");
 }
 
 #[test]
