@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal};
 
 use crate::console;
+use crate::crash::{self, Note};
 use crate::eval;
 use crate::ffi::{f, v};
 use crate::identity::Identity;
@@ -32,6 +33,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) console: OwnedFd,
     pub(crate) outfit: &'a Outfit,
     pub(crate) identity: &'a Identity,
+    pub(crate) note: &'a Note,
 }
 
 /// What every child of a parent gets.
@@ -60,6 +62,7 @@ pub(crate) fn live(birth: &Birth<'_>) -> ! {
 fn settle(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::setpgid(None, None)?;
     default_signals();
+    crash::watch(birth.note)?;
     let frames = descriptors(birth)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     if birth.outfit.sandbox.is_some() {

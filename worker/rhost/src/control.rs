@@ -120,5 +120,8 @@ pub enum Exit {
         signal: i32,
         /// True only when the child's own cgroup counted an out-of-memory kill.
         out_of_memory: bool,
+        /// The fault was C code that had used up the stack.
+        #[serde(default)]
+        stack_overflow: bool,
     },
 }

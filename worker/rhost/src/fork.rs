@@ -9,6 +9,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::child::{self, Outfit};
+use crate::crash::Note;
 use crate::identity::Identity;
 
 /// A new child and what the worker gets of it.
@@ -19,6 +20,7 @@ pub(crate) struct Forked {
     /// The read end of the console pipe.
     pub(crate) console: OwnedFd,
     pub(crate) pidfd: OwnedFd,
+    pub(crate) note: Note,
 }
 
 /// Forks a child that lives in `dir`.
@@ -31,6 +33,7 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Resu
     )?;
     let (console, child_console) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     identity.own(dir, &child_console)?;
+    let note = Note::new()?;
     let parent = rustix::process::getpid();
     // SAFETY: the process has one thread, so the copy is whole and every lock in it is free or its own.
     let pid = match unsafe { libc::fork() } {
@@ -44,10 +47,12 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Resu
                 console: child_console,
                 outfit,
                 identity,
+                note: &note,
             })
         }
         pid => pid,
     };
+    note.keep();
     let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id"))?;
     // Both sides set it, so that neither has to wait for the other.
     let _ = rustix::process::setpgid(Some(pid), Some(pid));
@@ -60,5 +65,6 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Resu
         frames,
         console,
         pidfd,
+        note,
     })
 }

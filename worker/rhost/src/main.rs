@@ -6,6 +6,7 @@ mod args;
 mod cgroups;
 mod child;
 mod console;
+mod crash;
 mod eval;
 mod ffi;
 mod files;

@@ -12,6 +12,7 @@ use warren_rhost::control::{Exit, FromParent, Hello, Protection, ProtectionState
 use warren_rhost::processes;
 
 use crate::child::Outfit;
+use crate::crash::Note;
 use crate::fork::{self, Forked};
 use crate::identity::{Identities, Identity};
 use crate::packets;
@@ -82,6 +83,7 @@ struct Living {
     /// The worker's number for the child.
     number: u64,
     identity: Identity,
+    note: Note,
 }
 
 impl Parent {
@@ -129,9 +131,15 @@ impl Parent {
                     frames,
                     console,
                     pidfd,
+                    note,
                 } = forked;
                 let number = child;
-                self.children.insert(pid, Living { number, identity });
+                let living = Living {
+                    number,
+                    identity,
+                    note,
+                };
+                self.children.insert(pid, living);
                 let message = FromParent::Forked {
                     child,
                     pid: pid.as_raw_pid(),
@@ -201,7 +209,7 @@ impl Parent {
             return Ok(());
         }
         for (living, status) in std::mem::take(&mut self.ended) {
-            let exit = exit_of(status, &living.identity);
+            let exit = exit_of(status, &living);
             self.take_back(living.identity);
             let child = living.number;
             packets::send(&self.control, &FromParent::Exited { child, exit }, &[])?;
@@ -210,11 +218,12 @@ impl Parent {
     }
 }
 
-fn exit_of(status: WaitStatus, identity: &Identity) -> Exit {
+fn exit_of(status: WaitStatus, living: &Living) -> Exit {
     match status.terminating_signal() {
         Some(signal) => Exit::Signal {
             signal,
-            out_of_memory: signal == libc::SIGKILL && identity.ran_out_of_memory(),
+            out_of_memory: signal == libc::SIGKILL && living.identity.ran_out_of_memory(),
+            stack_overflow: signal == libc::SIGSEGV && living.note.says_stack_overflow(),
         },
         None => Exit::Status {
             code: status.exit_status().unwrap_or(-1),

@@ -81,7 +81,7 @@ fn programs_and_forks_of_user_code_work() {
     let code = "unlist(parallel::mclapply(1:4, function(i) i^2, mc.cores = 2))";
     assert_eq!(session.console_of(code), "[1]  1  4  9 16\n");
     // A fork that falls back to the prompt must not take the session's next line.
-    session.run("invisible(parallel:::mcfork()); stop('in both')");
+    session.run("invisible(parallel:::mcfork()); invokeRestart('abort')");
     // It may print only now.
     assert_eq!(session.output("x <- 1", "x"), "[1]");
 }
@@ -141,7 +141,8 @@ fn what_a_dead_child_left_is_killed_before_its_end_is_told() {
         parent.exit_of(&session),
         Exit::Signal {
             signal: 9,
-            out_of_memory: false
+            out_of_memory: false,
+            stack_overflow: false
         }
     );
     assert!(!pids.iter().any(|pid| lives(pid)), "{pids:?}");

@@ -176,7 +176,8 @@ fn a_fork_bomb_hits_its_own_bound_and_neighbours_go_on() {
         parent.exit_of(&bomb),
         Exit::Signal {
             signal: 9,
-            out_of_memory: false
+            out_of_memory: false,
+            stack_overflow: false
         }
     ));
     assert_eq!(parent.fork().console_of("system('echo on')"), "on\n");
@@ -207,7 +208,8 @@ fn all_processes_of_a_session_together_are_held_to_its_memory() {
         parent.exit_of(&greedy),
         Exit::Signal {
             signal: 9,
-            out_of_memory: true
+            out_of_memory: true,
+            stack_overflow: false
         }
     );
     assert_eq!(other.console_of("1"), "[1] 1\n");
@@ -219,7 +221,8 @@ fn all_processes_of_a_session_together_are_held_to_its_memory() {
         parent.exit_of(&next),
         Exit::Signal {
             signal: 9,
-            out_of_memory: false
+            out_of_memory: false,
+            stack_overflow: false
         }
     );
 }
@@ -278,7 +281,8 @@ fn open_files_and_file_sizes_have_an_end() {
         parent.exit_of(&session),
         Exit::Signal {
             signal: 6,
-            out_of_memory: false
+            out_of_memory: false,
+            stack_overflow: false
         }
     );
     let left: Vec<_> = std::fs::read_dir(session.work())

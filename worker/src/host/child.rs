@@ -39,6 +39,12 @@ impl std::fmt::Display for ChildExit {
                 out_of_memory: true,
                 ..
             }) => f.write_str("the R process ran out of memory and was killed by the kernel"),
+            Self::Reaped(Exit::Signal {
+                stack_overflow: true,
+                ..
+            }) => f.write_str(
+                "the R process crashed: C code used up the stack, by endless recursion for example (signal 11)",
+            ),
             Self::Reaped(Exit::Signal { signal, .. }) => match signal {
                 4 => f.write_str("the R process crashed: illegal instruction (signal 4)"),
                 6 => f.write_str("the R process crashed: it aborted itself (signal 6)"),

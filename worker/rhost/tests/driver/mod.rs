@@ -5,6 +5,8 @@
     reason = "a test that cannot go on should stop here"
 )]
 
+pub(crate) mod native;
+
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -234,6 +236,44 @@ impl Drop for Parent {
     }
 }
 
+/// The R expressions of the value tests.
+pub(crate) fn corpus() -> Vec<&'static str> {
+    include_str!("../values.R")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
+}
+
+/// Equal, with `1` and `1.0` the same number, and members in the same order. Numbers may differ by this much of themselves.
+pub(crate) fn same(one: &serde_json::Value, other: &serde_json::Value, tolerance: f64) -> bool {
+    use serde_json::Value::{Array, Number, Object};
+    match (one, other) {
+        (Number(a), Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= tolerance * a.abs()
+        }
+        (Array(a), Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, tolerance))
+        }
+        (Object(a), Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .zip(b)
+                    .all(|((m, a), (n, b))| m == n && same(a, b, tolerance))
+        }
+        _ => one == other,
+    }
+}
+
+/// The end of a child by a signal, for no reason that the host knows.
+pub(crate) fn killed_by(signal: i32) -> Exit {
+    Exit::Signal {
+        signal,
+        out_of_memory: false,
+        stack_overflow: false,
+    }
+}
+
 /// A child and the worker's ends of its channels.
 pub(crate) struct Session {
     pub(crate) child: u64,
@@ -331,6 +371,12 @@ impl Session {
         self.frames.write_all(payload).unwrap();
     }
 
+    /// Sends bytes that need not be a frame.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        // The child may have had enough of them already.
+        let _ = self.frames.write_all(bytes);
+    }
+
     /// The end of the run that was started last; none when the child ended first.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         let done = match self.receive()? {
@@ -420,7 +466,8 @@ impl Session {
 
     /// Closes the frame socket: the child must end.
     pub(crate) fn hang_up(&mut self) {
-        self.frames.shutdown(std::net::Shutdown::Both).unwrap();
+        // The child may have gone first.
+        let _ = self.frames.shutdown(std::net::Shutdown::Both);
     }
 }
 
