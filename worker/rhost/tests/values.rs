@@ -2,7 +2,7 @@
 
 mod driver;
 
-use driver::{Parent, Session};
+use driver::{Parent, Session, corpus, same};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use warren_rhost::session::{Ending, RType};
@@ -80,6 +80,14 @@ fn outputs_of_a_session_are_boxed() {
         ("iconv('é', 'UTF-8', 'latin1')", "[\"é\"]"),
         ("`Encoding<-`('\\xe9', 'bytes')", "[\"\u{fffd}\"]"),
         ("as.difftime(1.5, units = 'mins')", "[1.5]"),
+        (
+            "complex(real = c(NaN, Inf), imaginary = 1)",
+            "[\"NaN+1i\",\"Inf+1i\"]",
+        ),
+        (
+            "formals(function(a = 1, b = 'x') 1)",
+            "{\"a\":[1],\"b\":[\"x\"]}",
+        ),
     ];
     for (code, expected) in cases {
         assert_eq!(
@@ -319,32 +327,129 @@ fn json_to_r_to_json_is_the_identity() {
                 serde_json::from_str(&json).map_err(|e| TestCaseError::fail(e.to_string()))?;
             let got: serde_json::Value = serde_json::from_str(&answer.outputs[0])
                 .map_err(|e| TestCaseError::fail(e.to_string()))?;
-            prop_assert!(same(&sent, &got), "{} became {}", json, answer.outputs[0]);
+            prop_assert!(
+                same(&sent, &got, 0.0),
+                "{} became {}",
+                json,
+                answer.outputs[0]
+            );
             Ok(())
         })
         .unwrap();
 }
 
-/// Equal, with `1` and `1.0` the same number, and members in the same order.
-fn same(one: &serde_json::Value, other: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Number, Object};
-    match (one, other) {
-        (Number(a), Number(b)) => a.as_f64() == b.as_f64(),
-        (Array(a), Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Object(a), Object(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((m, a), (n, b))| m == n && same(a, b))
-        }
-        _ => one == other,
-    }
+#[test]
+fn every_double_comes_back_bit_for_bit() {
+    let (_parent, session) = session();
+    let session = std::cell::RefCell::new(session);
+    let finite = any::<u64>()
+        .prop_map(f64::from_bits)
+        .prop_filter("JSON has no such number", |value| value.is_finite());
+    let mut runner = TestRunner::new(Config {
+        cases: 20,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&prop::collection::vec(finite, 200), |sent| {
+            let json =
+                serde_json::to_string(&sent).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            let answer = session
+                .borrow_mut()
+                .run_with("", &[("x", None, &json)], &[("x", None)]);
+            let got: Vec<f64> = serde_json::from_str(&answer.outputs[0])
+                .map_err(|e| TestCaseError::fail(e.to_string()))?;
+            for (sent, got) in sent.iter().zip(&got) {
+                prop_assert_eq!(sent.to_bits(), got.to_bits());
+            }
+            prop_assert_eq!(sent.len(), got.len());
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn numbers_beyond_an_integer_stay_numbers() {
+    let (_parent, mut session) = session();
+    let json = "[2147483647,2147483648,-2147483649,9007199254740992,1e300]";
+    let printed = session.run_with(
+        "typeof(x); sprintf('%.0f', x[1:4])",
+        &[("x", None, json)],
+        &[("x", None)],
+    );
+    assert_eq!(
+        printed.console,
+        "[1] \"double\"\n[1] \"2147483647\"       \"2147483648\"       \"-2147483649\"      \"9007199254740992\"\n"
+    );
+    assert_eq!(
+        printed.outputs,
+        ["[2147483647,2147483648,-2147483649,9007199254740992,1e+300]"]
+    );
+}
+
+#[test]
+fn repeated_names_are_taken_as_they_are() {
+    let (_parent, mut session) = session();
+    let answer = session.run_with(
+        "names(frame); names(list)",
+        &[
+            ("x", None, "[1]"),
+            ("x", None, "[2]"),
+            ("frame", None, "{\"a b\":[1],\"\":[2],\"a b\":[3]}"),
+            ("list", None, "{\"k\":1,\"if\":{},\"k\":2}"),
+        ],
+        &[("x", None)],
+    );
+    assert_eq!(answer.outputs, ["[2]"]);
+    assert_eq!(
+        answer.console,
+        "[1] \"a b\" \"\"    \"a b\"\n[1] \"k\"  \"if\" \"k\" \n"
+    );
+}
+
+#[test]
+fn code_finds_inputs_whose_names_are_no_names() {
+    let (_parent, mut session) = session();
+    let answer = session.run_with(
+        "T\n`my var` + 1\nget('if')",
+        &[
+            ("T", None, "[false]"),
+            ("my var", None, "[1]"),
+            ("if", None, "[\"x\"]"),
+        ],
+        &[],
+    );
+    assert_eq!(answer.console, "[1] FALSE\n[1] 2\n[1] \"x\"\n");
 }
 
 #[test]
 fn the_codec_survives_a_collection_at_every_allocation() {
     let (_parent, mut session) = session();
-    let json = "{\"a\":[1,2],\"b\":[\"x\",null],\"c\":{\"d\":[[1,2],[3,4]],\"e\":[true]}}";
-    session.start("y <- x; z <- list(x, factor('q'), Sys.Date(), as.POSIXlt(0, origin = '1970-01-01', tz = 'UTC')); gctorture(TRUE)", &[("x", None, json)], &[("y", None)]);
-    assert_eq!(session.answer().unwrap().outputs, [json]);
-    let answer = session.run_with("", &[("w", None, json)], &[("w", None), ("z", None)]);
-    assert_eq!(answer.ending, Ending::Succeeded, "{}", answer.console);
-    assert_eq!(answer.outputs[0], json);
+    let corpus = corpus();
+    let names: Vec<String> = (0..corpus.len()).map(|at| format!("v{at}")).collect();
+    let outputs: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
+    let lines: Vec<String> = names
+        .iter()
+        .zip(&corpus)
+        .map(|(name, expression)| format!("{name} <- {expression}"))
+        .collect();
+    let calm = session.run_with(&lines.join("\n"), &[], &outputs);
+    assert_eq!(calm.ending, Ending::Succeeded, "{}", calm.console);
+
+    session.start("gctorture(TRUE)", &[], &outputs);
+    let written = session.answer().unwrap();
+    assert_eq!(written.ending, Ending::Succeeded, "{}", written.console);
+    assert_eq!(written.outputs, calm.outputs);
+
+    let inputs: Vec<_> = names
+        .iter()
+        .zip(&calm.outputs)
+        .map(|(name, json)| (name.as_str(), None, json.as_str()))
+        .collect();
+    session.start("gctorture(FALSE)", &inputs, &[]);
+    assert_eq!(session.answer().unwrap().ending, Ending::Succeeded);
+    let again = session.run_with("", &[], &outputs);
+    for ((expression, first), second) in corpus.iter().zip(&calm.outputs).zip(&again.outputs) {
+        assert_eq!(first, second, "{expression}");
+    }
 }

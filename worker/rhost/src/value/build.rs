@@ -1,5 +1,6 @@
 //! From a plan to an R value. Everything here may jump, so it runs inside [`crate::eval::protected`] and owns nothing.
 
+use std::borrow::Cow;
 use std::ffi::{c_int, c_uint};
 
 use super::plan::Plan;
@@ -10,7 +11,7 @@ use crate::ffi::{self, Sexp, f, sexptype, v};
 /// # Safety
 ///
 /// Runs inside a protected call: R may jump. The plan must outlive that call.
-pub(crate) unsafe fn build(plan: &Plan) -> Sexp {
+pub(crate) unsafe fn build(plan: &Plan<'_>) -> Sexp {
     // SAFETY: the caller is protected against jumps; every fresh object is protected from the
     // collector before the next allocation; nothing in these frames has a destructor. So for all blocks of this file.
     unsafe {
@@ -68,7 +69,7 @@ pub(crate) unsafe fn char(text: &str) -> Sexp {
     }
 }
 
-unsafe fn list(items: &[Plan], names: Option<&[String]>) -> Sexp {
+unsafe fn list(items: &[Plan<'_>], names: Option<&[Cow<'_, str>]>) -> Sexp {
     // SAFETY: as in `build`.
     unsafe {
         let to = (f().Rf_protect)((f().Rf_allocVector)(
@@ -96,7 +97,7 @@ unsafe fn set_names<'a>(to: Sexp, length: usize, name: impl Fn(usize) -> &'a str
     }
 }
 
-unsafe fn matrix(data: &Plan, rows: usize, columns: usize) -> Sexp {
+unsafe fn matrix(data: &Plan<'_>, rows: usize, columns: usize) -> Sexp {
     // SAFETY: as in `build`.
     unsafe {
         let to = (f().Rf_protect)(build(data));
@@ -111,7 +112,7 @@ unsafe fn matrix(data: &Plan, rows: usize, columns: usize) -> Sexp {
     }
 }
 
-unsafe fn frame(columns: &[(String, Plan)], rows: usize) -> Sexp {
+unsafe fn frame(columns: &[(Cow<'_, str>, Plan<'_>)], rows: usize) -> Sexp {
     // SAFETY: as in `build`.
     unsafe {
         let to = (f().Rf_protect)((f().Rf_allocVector)(

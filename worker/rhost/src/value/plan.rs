@@ -1,5 +1,7 @@
 //! From JSON to a plan of the R value, without R: every refusal happens here.
 
+use std::borrow::Cow;
+
 use warren_rhost::session::RType;
 
 use super::json::Json;
@@ -11,34 +13,34 @@ pub(crate) const NA_REAL: f64 = f64::from_bits(0x7FF0_0000_0000_07A2);
 pub(crate) const NA_INT: i32 = i32::MIN;
 
 /// A string or `NA`.
-type Text = Option<String>;
+type Text<'a> = Option<Cow<'a, str>>;
 
 /// An R value yet to be made.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Plan {
+pub(crate) enum Plan<'a> {
     Null,
     Logical(Vec<i32>),
     Integer(Vec<i32>),
     Double(Vec<f64>),
-    Character(Vec<Text>),
+    Character(Vec<Text<'a>>),
     List {
-        items: Vec<Plan>,
-        names: Option<Vec<String>>,
+        items: Vec<Plan<'a>>,
+        names: Option<Vec<Cow<'a, str>>>,
     },
     /// Data in column order.
     Matrix {
-        data: Box<Plan>,
+        data: Box<Plan<'a>>,
         rows: usize,
         columns: usize,
     },
     Frame {
-        columns: Vec<(String, Plan)>,
+        columns: Vec<(Cow<'a, str>, Plan<'a>)>,
         rows: usize,
     },
 }
 
 /// Plans an input. Without a declared type the JSON's own shape decides.
-pub(crate) fn plan(json: Json, declared: Option<RType>) -> Result<Plan, String> {
+pub(crate) fn plan(json: Json<'_>, declared: Option<RType>) -> Result<Plan<'_>, String> {
     match (declared, json) {
         (None, json) => natural(json),
         (Some(_), Json::Null) => Ok(Plan::Null),
@@ -46,29 +48,29 @@ pub(crate) fn plan(json: Json, declared: Option<RType>) -> Result<Plan, String> 
         (Some(RType::Matrix), json) => matrix(json),
         (Some(RType::Vector), Json::Array(items)) => {
             if items.iter().all(Json::is_scalar) {
-                Ok(vector(&items))
+                Ok(vector(items))
             } else {
                 natural(Json::Array(items))
             }
         }
-        (Some(RType::Vector), json) if json.is_scalar() => Ok(vector(&[json])),
+        (Some(RType::Vector), json) if json.is_scalar() => Ok(vector(vec![json])),
         (Some(RType::Vector), json) => Err(format!("expected an array, not {}", json.kind())),
-        (Some(scalar), Json::Array(items)) => typed(scalar, &items),
-        (Some(scalar), json) => typed(scalar, &[json]),
+        (Some(scalar), Json::Array(items)) => typed(scalar, items),
+        (Some(scalar), json) => typed(scalar, vec![json]),
     }
 }
 
 /// The value that the JSON looks like.
-fn natural(json: Json) -> Result<Plan, String> {
+fn natural(json: Json<'_>) -> Result<Plan<'_>, String> {
     match json {
         Json::Null => Ok(Plan::Null),
         Json::Array(items) => array(items),
         Json::Object(members) => object(members),
-        scalar => Ok(vector(&[scalar])),
+        scalar => Ok(vector(vec![scalar])),
     }
 }
 
-fn array(items: Vec<Json>) -> Result<Plan, String> {
+fn array(items: Vec<Json<'_>>) -> Result<Plan<'_>, String> {
     if items.is_empty() {
         return Ok(Plan::List {
             items: Vec::new(),
@@ -76,10 +78,10 @@ fn array(items: Vec<Json>) -> Result<Plan, String> {
         });
     }
     if items.iter().all(Json::is_scalar) {
-        return Ok(vector(&items));
+        return Ok(vector(items));
     }
     if is_records(&items) {
-        return records(&items);
+        return records(items);
     }
     let items = items
         .into_iter()
@@ -89,7 +91,7 @@ fn array(items: Vec<Json>) -> Result<Plan, String> {
 }
 
 /// Equal-length columns are a data frame, anything else a named list.
-fn object(members: Vec<(String, Json)>) -> Result<Plan, String> {
+fn object<'a>(members: Vec<(Cow<'a, str>, Json<'a>)>) -> Result<Plan<'a>, String> {
     if let Some(rows) = common_length(&members) {
         return columns(members, rows);
     }
@@ -104,7 +106,7 @@ fn object(members: Vec<(String, Json)>) -> Result<Plan, String> {
     })
 }
 
-fn common_length(members: &[(String, Json)]) -> Option<usize> {
+fn common_length(members: &[(Cow<'_, str>, Json<'_>)]) -> Option<usize> {
     let mut common = None;
     for (_, value) in members {
         match value {
@@ -119,24 +121,27 @@ fn common_length(members: &[(String, Json)]) -> Option<usize> {
     common
 }
 
-pub(super) fn columns(members: Vec<(String, Json)>, rows: usize) -> Result<Plan, String> {
+pub(super) fn columns<'a>(
+    members: Vec<(Cow<'a, str>, Json<'a>)>,
+    rows: usize,
+) -> Result<Plan<'a>, String> {
     let mut columns = Vec::with_capacity(members.len());
     for (name, value) in members {
         let Json::Array(items) = value else {
             return Err(format!("column `{name}` is {}", value.kind()));
         };
-        columns.push((name, vector(&items)));
+        columns.push((name, vector(items)));
     }
     Ok(Plan::Frame { columns, rows })
 }
 
 /// An atomic vector of scalars: one type if they share it, text if they do not.
-pub(super) fn vector(items: &[Json]) -> Plan {
+pub(super) fn vector(items: Vec<Json<'_>>) -> Plan<'_> {
     let mut booleans = false;
     let mut numbers = false;
     let mut words = false;
     let mut specials = false;
-    for item in items {
+    for item in &items {
         match item {
             Json::Bool(_) => booleans = true,
             Json::Number(_) => numbers = true,
@@ -152,11 +157,11 @@ pub(super) fn vector(items: &[Json]) -> Plan {
         (true, false, false) if specials && items.iter().all(is_logical) => {
             Plan::Logical(items.iter().map(as_logical).collect())
         }
-        _ => Plan::Character(items.iter().map(as_text).collect()),
+        _ => Plan::Character(items.into_iter().map(as_text).collect()),
     }
 }
 
-fn is_logical(item: &Json) -> bool {
+fn is_logical(item: &Json<'_>) -> bool {
     match item {
         Json::Bool(_) | Json::Null => true,
         Json::String(text) => text == "NA",
@@ -164,14 +169,14 @@ fn is_logical(item: &Json) -> bool {
     }
 }
 
-fn as_logical(item: &Json) -> i32 {
+fn as_logical(item: &Json<'_>) -> i32 {
     match item {
         Json::Bool(value) => i32::from(*value),
         _ => NA_INT,
     }
 }
 
-fn as_double(item: &Json) -> f64 {
+fn as_double(item: &Json<'_>) -> f64 {
     match item {
         Json::Number(value) => *value,
         Json::String(text) => special(text).unwrap_or(NA_REAL),
@@ -179,12 +184,12 @@ fn as_double(item: &Json) -> f64 {
     }
 }
 
-fn as_text(item: &Json) -> Option<String> {
+fn as_text(item: Json<'_>) -> Text<'_> {
     match item {
-        Json::Bool(true) => Some("TRUE".to_owned()),
-        Json::Bool(false) => Some("FALSE".to_owned()),
-        Json::Number(value) => Some(value.to_string()),
-        Json::String(text) => Some(text.clone()),
+        Json::Bool(true) => Some(Cow::Borrowed("TRUE")),
+        Json::Bool(false) => Some(Cow::Borrowed("FALSE")),
+        Json::Number(value) => Some(Cow::Owned(value.to_string())),
+        Json::String(text) => Some(text),
         _ => None,
     }
 }
@@ -200,16 +205,23 @@ fn special(text: &str) -> Option<f64> {
     }
 }
 
-fn typed(declared: RType, items: &[Json]) -> Result<Plan, String> {
+fn typed(declared: RType, items: Vec<Json<'_>>) -> Result<Plan<'_>, String> {
     match declared {
-        RType::Logical => all(items, "logical", logical_of).map(Plan::Logical),
-        RType::Integer => all(items, "integer", integer_of).map(Plan::Integer),
-        RType::Numeric => all(items, "numeric", double_of).map(Plan::Double),
-        _ => all(items, "character", character_of).map(Plan::Character),
+        RType::Logical => all(&items, "logical", logical_of).map(Plan::Logical),
+        RType::Integer => all(&items, "integer", integer_of).map(Plan::Integer),
+        RType::Numeric => all(&items, "numeric", double_of).map(Plan::Double),
+        _ => {
+            all(&items, "character", |item| is_character(item).then_some(()))?;
+            Ok(Plan::Character(items.into_iter().map(as_text).collect()))
+        }
     }
 }
 
-fn all<T>(items: &[Json], wanted: &str, read: fn(&Json) -> Option<T>) -> Result<Vec<T>, String> {
+fn all<T>(
+    items: &[Json<'_>],
+    wanted: &str,
+    read: fn(&Json<'_>) -> Option<T>,
+) -> Result<Vec<T>, String> {
     items
         .iter()
         .map(|item| {
@@ -222,7 +234,7 @@ fn all<T>(items: &[Json], wanted: &str, read: fn(&Json) -> Option<T>) -> Result<
         .collect()
 }
 
-fn logical_of(item: &Json) -> Option<i32> {
+fn logical_of(item: &Json<'_>) -> Option<i32> {
     is_logical(item).then(|| as_logical(item))
 }
 
@@ -230,7 +242,7 @@ fn logical_of(item: &Json) -> Option<i32> {
     clippy::cast_possible_truncation,
     reason = "the range is checked first"
 )]
-fn integer_of(item: &Json) -> Option<i32> {
+fn integer_of(item: &Json<'_>) -> Option<i32> {
     match item {
         Json::Null => Some(NA_INT),
         Json::String(text) if text == "NA" => Some(NA_INT),
@@ -241,7 +253,7 @@ fn integer_of(item: &Json) -> Option<i32> {
     }
 }
 
-fn double_of(item: &Json) -> Option<f64> {
+fn double_of(item: &Json<'_>) -> Option<f64> {
     match item {
         Json::Null => Some(NA_REAL),
         Json::Number(value) => Some(*value),
@@ -250,12 +262,8 @@ fn double_of(item: &Json) -> Option<f64> {
     }
 }
 
-fn character_of(item: &Json) -> Option<Text> {
-    match item {
-        Json::Null => Some(None),
-        Json::String(text) => Some(Some(text.clone())),
-        _ => None,
-    }
+fn is_character(item: &Json<'_>) -> bool {
+    matches!(item, Json::Null | Json::String(_))
 }
 
 #[cfg(test)]
@@ -264,7 +272,7 @@ mod tests {
 
     use super::*;
 
-    fn planned(text: &str, declared: Option<RType>) -> Result<Plan, String> {
+    fn planned(text: &str, declared: Option<RType>) -> Result<Plan<'_>, String> {
         plan(Json::parse(text)?, declared)
     }
 
@@ -292,17 +300,18 @@ mod tests {
         assert!(planned(&deep, None).is_err());
     }
 
-    fn any_json() -> impl Strategy<Value = Json> {
+    fn any_json() -> impl Strategy<Value = Json<'static>> {
         let leaf = prop_oneof![
             Just(Json::Null),
             any::<bool>().prop_map(Json::Bool),
             any::<f64>().prop_map(Json::Number),
-            "NA|NaN|-?Inf|.{0,3}".prop_map(Json::String),
+            "NA|NaN|-?Inf|.{0,3}".prop_map(|text| Json::String(text.into())),
         ];
         leaf.prop_recursive(4, 40, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Json::Array),
-                prop::collection::vec(("[ab]{0,2}", inner), 0..5).prop_map(Json::Object),
+                prop::collection::vec(("[ab]{0,2}".prop_map(Cow::Owned), inner), 0..5)
+                    .prop_map(Json::Object),
             ]
         })
     }
@@ -320,7 +329,7 @@ mod tests {
         ])
     }
 
-    fn length(plan: &Plan) -> usize {
+    fn length(plan: &Plan<'_>) -> usize {
         match plan {
             Plan::Null => 0,
             Plan::Logical(values) | Plan::Integer(values) => values.len(),
@@ -333,7 +342,7 @@ mod tests {
     }
 
     /// What `build` relies on.
-    fn is_sound(plan: &Plan) -> bool {
+    fn is_sound(plan: &Plan<'_>) -> bool {
         match plan {
             Plan::List { items, names } => {
                 items.iter().all(is_sound)

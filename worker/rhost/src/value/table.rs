@@ -1,11 +1,12 @@
 //! Data frames and matrices among the plans: what has rows.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::json::Json;
 use super::plan::{NA_INT, NA_REAL, Plan, columns, vector};
 
-pub(super) fn frame(json: Json) -> Result<Plan, String> {
+pub(super) fn frame(json: Json<'_>) -> Result<Plan<'_>, String> {
     match json {
         Json::Object(members) => {
             let members: Vec<_> = members
@@ -25,7 +26,7 @@ pub(super) fn frame(json: Json) -> Result<Plan, String> {
             columns: Vec::new(),
             rows: 0,
         }),
-        Json::Array(items) if is_records(&items) => records(&items),
+        Json::Array(items) if is_records(&items) => records(items),
         Json::Array(_) => {
             Err("expected an object of columns or an array of flat objects".to_owned())
         }
@@ -36,15 +37,15 @@ pub(super) fn frame(json: Json) -> Result<Plan, String> {
     }
 }
 
-fn as_column(value: Json) -> Json {
+fn as_column(value: Json<'_>) -> Json<'_> {
     match value {
         Json::Array(items) => Json::Array(items),
         single => Json::Array(vec![single]),
     }
 }
 
-fn even_length(members: &[(String, Json)]) -> Result<usize, String> {
-    let length = |value: &Json| {
+fn even_length(members: &[(Cow<'_, str>, Json<'_>)]) -> Result<usize, String> {
+    let length = |value: &Json<'_>| {
         if let Json::Array(items) = value {
             items.len()
         } else {
@@ -67,7 +68,7 @@ fn even_length(members: &[(String, Json)]) -> Result<usize, String> {
 }
 
 /// One flat object a row: `[{"hp":120,"wt":2.8}]`.
-pub(super) fn is_records(items: &[Json]) -> bool {
+pub(super) fn is_records(items: &[Json<'_>]) -> bool {
     !items.is_empty()
         && items.iter().all(|item| match item {
             Json::Object(members) => {
@@ -78,38 +79,38 @@ pub(super) fn is_records(items: &[Json]) -> bool {
 }
 
 /// Columns in the order of their first mention; what a row does not mention is `NA`.
-pub(super) fn records(items: &[Json]) -> Result<Plan, String> {
-    let mut index: HashMap<&str, usize> = HashMap::new();
-    let mut columns: Vec<(String, Vec<Json>)> = Vec::new();
-    for (row, item) in items.iter().enumerate() {
+pub(super) fn records(items: Vec<Json<'_>>) -> Result<Plan<'_>, String> {
+    let rows = items.len();
+    let mut index: HashMap<Cow<'_, str>, usize> = HashMap::new();
+    let mut columns: Vec<(Cow<'_, str>, Vec<Json<'_>>)> = Vec::new();
+    for (row, item) in items.into_iter().enumerate() {
         let Json::Object(members) = item else {
             return Err(format!("row {} is {}", row + 1, item.kind()));
         };
         for (name, value) in members {
-            let at = *index.entry(name).or_insert_with(|| {
-                columns.push((name.clone(), Vec::with_capacity(items.len())));
+            let at = *index.entry(name).or_insert_with_key(|name| {
+                columns.push((name.clone(), Vec::with_capacity(rows)));
                 columns.len() - 1
             });
-            let column = &mut columns[at].1;
+            let (name, column) = &mut columns[at];
             if column.len() > row {
                 return Err(format!("row {} names column `{name}` twice", row + 1));
             }
             column.resize(row, Json::Null);
-            column.push(value.clone());
+            column.push(value);
         }
     }
-    let rows = items.len();
     let columns = columns
         .into_iter()
         .map(|(name, mut values)| {
             values.resize(rows, Json::Null);
-            (name, vector(&values))
+            (name, vector(values))
         })
         .collect();
     Ok(Plan::Frame { columns, rows })
 }
 
-pub(super) fn matrix(json: Json) -> Result<Plan, String> {
+pub(super) fn matrix(json: Json<'_>) -> Result<Plan<'_>, String> {
     let Json::Array(items) = json else {
         return Err(format!("expected an array of rows, not {}", json.kind()));
     };
@@ -132,13 +133,13 @@ pub(super) fn matrix(json: Json) -> Result<Plan, String> {
         ));
     }
     let count = rows.len();
-    let flat: Vec<Json> = (0..columns)
+    let flat: Vec<Json<'_>> = (0..columns)
         .flat_map(|column| rows.iter().map(move |row| row[column].clone()))
         .collect();
     let data = if flat.is_empty() {
         Plan::Logical(Vec::new())
     } else {
-        vector(&flat)
+        vector(flat)
     };
     Ok(Plan::Matrix {
         data: Box::new(data),
@@ -148,7 +149,7 @@ pub(super) fn matrix(json: Json) -> Result<Plan, String> {
 }
 
 /// Rows of one type and one length are a matrix.
-pub(super) fn rows_to_matrix(items: &[Plan]) -> Option<Plan> {
+pub(super) fn rows_to_matrix<'a>(items: &[Plan<'a>]) -> Option<Plan<'a>> {
     fn flatten<T: Clone>(rows: &[&Vec<T>]) -> Vec<T> {
         let columns = rows.first().map_or(0, |row| row.len());
         (0..columns)
@@ -196,11 +197,11 @@ pub(super) fn rows_to_matrix(items: &[Plan]) -> Option<Plan> {
     }
 }
 
-fn is_all_na(item: &Plan) -> bool {
+fn is_all_na(item: &Plan<'_>) -> bool {
     matches!(item, Plan::Logical(values) if values.iter().all(|value| *value == NA_INT))
 }
 
-fn raise_na_rows(items: &mut [Plan]) {
+fn raise_na_rows(items: &mut [Plan<'_>]) {
     for item in items {
         if is_all_na(item)
             && let Plan::Logical(values) = item

@@ -38,8 +38,7 @@ pub(crate) fn double(value: f64, out: &mut Vec<u8>) {
     const WHOLE: f64 = 9e18;
 
     if value.is_nan() {
-        // The low word tells R's NA from other NaNs.
-        if value.to_bits() & 0xFFFF_FFFF == 1954 {
+        if is_na(value) {
             null(out);
         } else {
             out.extend_from_slice(b"\"NaN\"");
@@ -61,6 +60,11 @@ pub(crate) fn double(value: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// The low word tells R's NA from other NaNs.
+fn is_na(value: f64) -> bool {
+    value.is_nan() && value.to_bits() & 0xFFFF_FFFF == 1954
+}
+
 /// bit64's 64-bit integer, which lives in the bits of a double.
 pub(crate) fn integer64(value: f64, out: &mut Vec<u8>) {
     let value = value.to_bits().cast_signed();
@@ -73,7 +77,7 @@ pub(crate) fn integer64(value: f64, out: &mut Vec<u8>) {
 
 /// A complex number as R writes it: `1+2i`.
 pub(crate) fn complex(re: f64, im: f64, out: &mut Vec<u8>) {
-    if re.is_nan() || im.is_nan() {
+    if is_na(re) || is_na(im) {
         null(out);
         return;
     }
@@ -89,6 +93,9 @@ pub(crate) fn complex(re: f64, im: f64, out: &mut Vec<u8>) {
 }
 
 fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
     if value.is_infinite() {
         return if value > 0.0 { "Inf" } else { "-Inf" }.to_owned();
     }
@@ -268,6 +275,10 @@ mod tests {
     #[test]
     fn complex_numbers_are_text() {
         assert_eq!(written(|out| complex(1.0, -2.5, out)), "\"1-2.5i\"");
-        assert_eq!(written(|out| complex(f64::NAN, 0.0, out)), "null");
+        assert_eq!(written(|out| complex(NA_REAL, 0.0, out)), "null");
+        assert_eq!(
+            written(|out| complex(f64::NAN, f64::INFINITY, out)),
+            "\"NaN+Infi\""
+        );
     }
 }

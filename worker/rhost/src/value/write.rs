@@ -60,6 +60,12 @@ impl Writer<'_> {
             match (f().TYPEOF)(value).cast_unsigned() {
                 sexptype::NIL => self.push(b"null"),
                 sexptype::LIST => return self.list(value, depth),
+                sexptype::PAIRLIST => {
+                    let list = (f().Rf_protect)((f().Rf_PairToVectorList)(value));
+                    let written = self.list(list, depth);
+                    (f().Rf_unprotect)(1);
+                    return written;
+                }
                 sexptype::LOGICAL
                 | sexptype::INTEGER
                 | sexptype::REAL

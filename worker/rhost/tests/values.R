@@ -1,0 +1,102 @@
+# One R expression a line: the corpus of the value tests. Each is written as JSON by the host and by jsonlite, and goes both
+# ways with a garbage collection at every allocation.
+5
+-0.5
+5L
+TRUE
+"a"
+NULL
+NA
+NA_integer_
+NA_real_
+NA_character_
+NA_complex_
+1:3
+c(0.1, 1/3, 2/3, pi, exp(1), 1e-300, 5e-324, 1.7e308)
+c(100, 1e5, 1e15, 1e16, 123456789012, 2^31, -2^31, 2^53, 2^63, 1e22, 1e23)
+c(0.1 + 0.2, 1 - 0.9, 4.35 * 100, 1.1 * 1.1)
+c(1, NaN, Inf, -Inf)
+c(1, NA)
+c(NA, NA)
+c(1L, NA, -2147483647L)
+c(TRUE, NA, FALSE)
+c("a", NA, "")
+c("NA", "NaN", "Inf", "null", "TRUE", "1")
+c(x = 1, y = 2)
+c(x = "a")
+logical()
+integer()
+numeric()
+character()
+complex()
+raw()
+list()
+factor(character())
+"quote \" backslash \\ slash / tab \t line \n return \r bell \a delete \x7f"
+c("\u00e9", "e\u0301", "\u4e2d\u6587", "\U1F389", "\u200b", "\ufeff", "\U10FFFF")
+iconv("\u00e9", "UTF-8", "latin1")
+strrep("long ", 1000)
+list(1, "a", TRUE, NULL)
+list(a = 1, b = "x", c = list(d = 1:2, e = list()))
+list(a = NULL, b = NA)
+list(a = 1, 2)
+list(a = 1, b = 2, a = 3)
+list(list(list(list(1))))
+list(list(a = 1), list(a = 2))
+list(b = 1, a = 2, `my var` = 3, `if` = 4, `é` = 5)
+setNames(list(), character())
+factor(c("x", NA, "y"), levels = c("y", "x"))
+factor(c("lo", "hi"), levels = c("lo", "hi"), ordered = TRUE)
+factor(c(2, 1, 2))
+factor(NA)
+addNA(factor(c("a", NA)))
+as.Date(c("2017-01-31", NA, "1969-12-31", "2000-02-29", "1900-01-01"))
+structure(17197L, class = "Date")
+structure(17197.75, class = "Date")
+as.Date(character())
+as.POSIXct(c("2017-01-31 12:00:00", NA, "1969-12-31 23:59:59"), tz = "UTC")
+as.POSIXct("2017-01-31 12:00:00.25", tz = "UTC")
+as.POSIXct("2017-07-31 13:00:00", tz = "Europe/Berlin")
+as.POSIXlt("2017-01-31 13:00:00", tz = "Europe/Berlin")
+structure(1485864000L, class = c("POSIXct", "POSIXt"), tzone = "UTC")
+as.difftime(1.5, units = "mins")
+complex(real = c(1, 0, NA, 3), imaginary = c(-2.5, 1, 0, 0))
+as.raw(0:2)
+as.raw(rep(0, 60))
+matrix(1:6, 2)
+matrix(c(1.5, NA, 3, 4), 2, dimnames = list(c("r", "s"), c("a", "b")))
+matrix(c("a", NA), 1)
+matrix(c(TRUE, FALSE, NA, TRUE), 2)
+matrix(numeric(), 0, 3)
+matrix(numeric(), 2, 0)
+matrix(complex(real = 1:4, imaginary = 0), 2)
+array(1:8, c(2, 2, 2))
+array(1:24, c(2, 3, 2, 2))
+array(1:3, 3)
+table(c("a", "b", "a"))
+data.frame(b = 1:2, a = c("x", NA), row.names = c("r", "s"))
+data.frame(a = 1)
+data.frame(a = numeric(), b = character())
+data.frame()
+data.frame(d = as.Date("2017-01-31"), f = factor("x"), l = NA, i = 1L)
+data.frame(a = 1:2, b = I(list(1, "x")))
+data.frame(`a b` = 1, `a b` = 2, check.names = FALSE)
+data.frame(a = 1:2, m = I(matrix(1:4, 2)))
+within(data.frame(a = 1:2), n <- data.frame(x = 3:4, y = c("p", "q")))
+head(mtcars, 3)
+iris[c(1, 51, 101), ]
+list(frame = data.frame(a = 1:2), matrix = matrix(1:4, 2), factor = factor("q"))
+structure(list(a = 1, b = 2), class = "record")
+structure(c(1, 2), class = "measure", unit = "m")
+numeric_version("1.2.3")
+structure(5e-324, class = "integer64")
+structure(c(5e-324, -0.0), class = "integer64")
+pairlist(a = 1, b = "x")
+as.name("symbol")
+quote(a + b)
+expression(a, b + 1)
+y ~ x
+function(x) x
+sum
+globalenv()
+setClass("P", representation(a = "numeric"))(a = 1)
