@@ -1,15 +1,31 @@
 //! Which top-level files of the working directory a run made or changed.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Kernels before 6.13 count a file's times in ticks of up to 10 ms: two writes within one look the same.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Longer files are not read to tell two writes within one tick apart.
+const MAX_READ_BYTES: u64 = 1 << 20;
 
 /// The files of a directory at one moment.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Files(BTreeMap<String, Stamp>);
+#[derive(Debug, Default)]
+pub(crate) struct Files(BTreeMap<String, File>);
+
+#[derive(Debug)]
+struct File {
+    stamp: Stamp,
+    /// A digest of the content, where another write might leave the stamp as it is.
+    content: Option<u64>,
+}
 
 /// Differs when a file was written or replaced. The change time also moves when user code sets the others back.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
     bytes: u64,
@@ -38,21 +54,56 @@ impl Files {
                     changed: (data.ctime(), data.ctime_nsec()),
                     modified: (data.mtime(), data.mtime_nsec()),
                 };
-                files.insert(name, stamp);
+                let content = is_fresh(&stamp)
+                    .then(|| digest(&entry.path(), &stamp))
+                    .flatten();
+                files.insert(name, File { stamp, content });
             }
         }
         Self(files)
     }
 
-    /// Names that are new or different in `later`, sorted.
-    pub(crate) fn changed(&self, later: &Self) -> Vec<String> {
+    /// Names that are new or different in the same directory now, sorted.
+    pub(crate) fn changed(&self, directory: &Path) -> Vec<String> {
+        let later = Self::scan(directory);
+        let differs = |name: &str, after: &File| {
+            let Some(before) = self.0.get(name) else {
+                return true;
+            };
+            before.stamp != after.stamp
+                || (before.content.is_some()
+                    && before.content != digest(&directory.join(name), &after.stamp))
+        };
         later
             .0
             .iter()
-            .filter(|(name, stamp)| self.0.get(*name) != Some(stamp))
+            .filter(|(name, file)| differs(name, file))
             .map(|(name, _)| name.clone())
             .collect()
     }
+}
+
+fn is_fresh(stamp: &Stamp) -> bool {
+    let (Ok(seconds), Ok(nanos)) = (
+        u64::try_from(stamp.changed.0),
+        u32::try_from(stamp.changed.1),
+    ) else {
+        return false;
+    };
+    let changed = UNIX_EPOCH + Duration::new(seconds, nanos);
+    // A time to come, after the clock was set back, may come again as well.
+    SystemTime::now()
+        .duration_since(changed)
+        .map_or(true, |age| age < TICK)
+}
+
+fn digest(path: &Path, stamp: &Stamp) -> Option<u64> {
+    if stamp.bytes > MAX_READ_BYTES {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    std::fs::read(path).ok()?.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 #[cfg(test)]
@@ -71,9 +122,23 @@ mod tests {
         write("new", "");
         write(".hidden", "");
         std::fs::create_dir(directory.path().join("folder")).unwrap();
-        assert_eq!(
-            before.changed(&Files::scan(directory.path())),
-            ["new", "rewritten"]
-        );
+        assert_eq!(before.changed(directory.path()), ["new", "rewritten"]);
+    }
+
+    #[test]
+    fn a_file_that_was_just_written_is_told_by_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "1").unwrap();
+        let before = Files::scan(directory.path());
+        assert!(before.changed(directory.path()).is_empty());
+        // What a kernel with coarse times shows after a second write.
+        std::fs::write(&path, "2").unwrap();
+        let mut coarse = before;
+        let now = Files::scan(directory.path());
+        for (name, file) in &mut coarse.0 {
+            file.stamp = now.0[name].stamp;
+        }
+        assert_eq!(coarse.changed(directory.path()), ["file"]);
     }
 }

@@ -121,7 +121,7 @@ impl Session {
         if ending == Ending::Succeeded {
             ending = read_outputs(&running.request, &mut reply);
         }
-        let changed = running.before.changed(&Files::scan(&self.work));
+        let changed = running.before.changed(&self.work);
         let frame = reply.into_frame(&ending, &changed);
         if frames::send(&self.frames, &frame).is_err() {
             // SAFETY: as above, the worker is gone.
