@@ -1,7 +1,7 @@
 //! The console against R's own: every script of `tests/console` prints, byte for byte, what R prints for it.
 //!
 //! R is given `options(error = expression(NULL))` so that it goes on after an error, as a session does; a run does
-//! not, so each script has an error at its end only.
+//! not, so each script has an error at its end only. Both sides have the compiled package of `tests/native`.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,10 +11,10 @@
 mod driver;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use driver::Parent;
+use driver::{Parent, native};
 
 /// What R prints, with both streams on one pipe.
 fn reference(script: &str) -> String {
@@ -32,11 +32,19 @@ fn reference(script: &str) -> String {
         ])
         .current_dir(&directory)
         .env("LC_ALL", "C.UTF-8")
+        .env("R_LIBS", native::library())
         .env("LANGUAGE", "en")
         .stdin(Stdio::null())
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap()
+}
+
+fn references(scripts: &[(String, PathBuf)]) -> Vec<String> {
+    scripts
+        .iter()
+        .map(|(script, _)| reference(script))
+        .collect()
 }
 
 #[test]
@@ -50,11 +58,22 @@ fn every_script_prints_what_r_prints() {
     assert!(scripts.len() >= 40);
     let mut parent = Parent::start();
     let mut wrong = Vec::new();
-    for path in scripts {
-        let script = fs::read_to_string(&path).unwrap();
+    let scripts: Vec<_> = scripts
+        .into_iter()
+        .map(|path| (fs::read_to_string(&path).unwrap(), path))
+        .collect();
+    // R takes most of the time: two at once.
+    let half = scripts.len() / 2;
+    let expected: Vec<String> = std::thread::scope(|scope| {
+        let second = scope.spawn(|| references(&scripts[half..]));
+        let mut all = references(&scripts[..half]);
+        all.extend(second.join().unwrap());
+        all
+    });
+    for ((script, path), expected) in scripts.into_iter().zip(expected) {
         let mut session = parent.fork();
+        native::install(&session);
         let printed = session.run(&script).console;
-        let expected = reference(&script);
         if printed != expected {
             let name = path.file_stem().unwrap_or_default().display().to_string();
             wrong.push(format!(

@@ -1,0 +1,1 @@
+local({ reg.finalizer(environment(), function(e) cat("fin\n")); NULL }); invisible(gc()); invisible(gc()); on.exit(cat("top on.exit\n")); 3; tracemem; x <- 1:3; delayedAssign("p", {cat("forced\n"); 4}); p; p; makeActiveBinding("ab", function() {cat("active\n"); 6}, environment()); ab; ab; lockBinding("x", environment()); x <- 2

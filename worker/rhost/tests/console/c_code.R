@@ -1,0 +1,8 @@
+library(native)
+cat("a\n"); say_rprintf("b"); say_printf("c"); say_puts("d"); cat("e\n")
+system("echo f"); say_printf("g"); system("echo h; echo i")
+for (i in 1:3) say_number(i)
+x <- say_number(4); cat("\n")
+call_back(function() { cat("inside "); 7 })
+say_puts("é 日本"); print("j"); message("k"); say_rprintf("l")
+say_number(-1)

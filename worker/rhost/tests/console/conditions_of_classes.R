@@ -1,0 +1,1 @@
+tryCatch(warning("w"), warning=function(w) print(w)); withCallingHandlers(warning("w2"), warning=function(w) cat("calling\n")); warning("top"); signalCondition(simpleCondition("s")); warningCondition("wc", class="c"); warning(warningCondition("wc", class="c"));  stop(errorCondition("ec", class="cc", call=quote(f(x))))

@@ -1,0 +1,1 @@
+Sys.sleep(0.01); invisible(gc()); x <- numeric(0); x; character(0); integer(0); list(); data.frame(); factor(character()); matrix(nrow=0,ncol=3); array(1:4,c(1,2,2)); NULL; raw(2); complex(real=1,imaginary=-1); as.Date("2020-01-01"); ISOdate(2020,1,1); as.difftime(1,units="h"); TRUE; NA; -0.0; 1e-300; 1e5; 100000L; 123456.789; c(1e-10,1); 1i

@@ -1,0 +1,1 @@
+do.call("stop", list("from do.call")) 

@@ -1,0 +1,1 @@
+t <- try(eval(parse(text="1 +")), silent=TRUE); cat(t); t2 <- tryCatch(parse(text="a b"), error=function(e) conditionMessage(e)); cat(t2,"\n"); eval(quote(x <- 3)); eval(quote(x)); evalq(5, new.env()); source(textConnection("7; 8"), echo=FALSE); source(textConnection("7\nx<-1\n(x)"), echo=TRUE); source(textConnection("7"), print.eval=TRUE)
