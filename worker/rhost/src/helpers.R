@@ -64,7 +64,7 @@ local({
     above <- paste(c(lines[seq_len(line - 1L)], ""), collapse = "\n")
     column <- shortest(nchar(lines[line]), function(count) paste0(above, substr(lines[line], 1L, count)))
     shown <- sprintf("%d: %s", line, substr(lines[line], 1L, column))
-    message <- sub(" [(]<input>:[0-9]+:[0-9]+[)]$", "", message)
+    message <- sub(" [(](<input>:[0-9]+:[0-9]+|line [0-9]+)[)]$", "", message)
     sprintf("<text>:%d:%d: %s\n%s\n%s^", line, column, message, shown, strrep(" ", nchar(shown, "width") - 1L))
   }
 

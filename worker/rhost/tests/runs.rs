@@ -119,6 +119,19 @@ fn output_of_r_c_and_programs_is_in_order() {
 }
 
 #[test]
+fn what_is_written_is_there_before_the_run_ends() {
+    let (_parent, mut session) = session();
+    session.start(
+        "for (i in 1:3) cat('.'); message('and', appendLF = FALSE); while (!file.exists('go')) Sys.sleep(0.01)",
+        &[],
+        &[],
+    );
+    session.console_until("...and");
+    std::fs::write(session.work().join("go"), "").unwrap();
+    assert_eq!(session.answer().unwrap().ending, Ending::Succeeded);
+}
+
+#[test]
 fn nobody_is_asked_and_nothing_is_eaten() {
     let (_parent, mut session) = session();
     let questions = [

@@ -209,6 +209,19 @@ fn declared_inputs_are_checked_and_refusals_name_the_input() {
         let answer = session.run_with("str(x)", &[("x", Some(declared), json)], &[]);
         assert_eq!(answer.console.trim(), expected, "{json}");
     }
+    let records = session.run_with(
+        "str(x)",
+        &[(
+            "x",
+            Some(RType::DataFrame),
+            "[{\"hp\":120,\"wt\":2.8},{\"wt\":2.6,\"am\":true}]",
+        )],
+        &[("x", Some(RType::DataFrame))],
+    );
+    assert_eq!(
+        records.outputs,
+        ["{\"hp\":[120,null],\"wt\":[2.8,2.6],\"am\":[null,true]}"]
+    );
     let bad = [
         (RType::Integer, "2147483648", "2147483648"),
         (RType::Integer, "1.5", "1.5"),

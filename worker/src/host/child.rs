@@ -266,3 +266,24 @@ impl FrameReader {
         Ok(Some(message))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_by_a_signal_is_told_with_what_is_known_of_it() {
+        let told = |signal, out_of_memory, stack_overflow| {
+            ChildExit::Reaped(Exit::Signal {
+                signal,
+                out_of_memory,
+                stack_overflow,
+            })
+            .to_string()
+        };
+        assert!(told(11, false, false).ends_with("segmentation fault (signal 11)"));
+        assert!(told(11, false, true).contains("used up the stack"));
+        assert!(told(9, true, false).contains("ran out of memory"));
+        assert!(told(9, false, false).ends_with("killed by signal 9"));
+    }
+}
