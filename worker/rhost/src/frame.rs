@@ -21,7 +21,11 @@ pub enum FrameError {
 
 /// Writes the header for a payload.
 pub fn header(payload: &[u8], limit: usize) -> Result<[u8; HEADER_BYTES], FrameError> {
-    let bytes = payload.len();
+    header_of_length(payload.len(), limit)
+}
+
+/// Writes the header for a payload of this many bytes.
+pub fn header_of_length(bytes: usize, limit: usize) -> Result<[u8; HEADER_BYTES], FrameError> {
     match u32::try_from(bytes) {
         Ok(length) if bytes <= limit => Ok(length.to_le_bytes()),
         _ => Err(FrameError::TooLong { bytes, limit }),

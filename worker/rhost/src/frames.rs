@@ -1,9 +1,10 @@
 //! The child's end of its frame socket.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use warren_rhost::frame::{self, HEADER_BYTES};
 use warren_rhost::session::{Ending, ToChild};
 
@@ -31,17 +32,18 @@ fn fill(socket: &impl AsFd, mut buffer: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Sends one frame.
-pub(crate) fn send(socket: &OwnedFd, payload: &[u8]) -> io::Result<()> {
-    let header = frame::header(payload, MAX_FRAME_BYTES).map_err(io::Error::other)?;
-    // One write for what fits the socket's buffer: a small answer wakes the worker once.
-    let mut whole = Vec::with_capacity(HEADER_BYTES + payload.len());
-    whole.extend_from_slice(&header);
-    whole.extend_from_slice(payload);
-    let mut rest = whole.as_slice();
+/// Sends one frame whose payload comes in parts. They are not copied together: a part may be as large as memory allows.
+pub(crate) fn send(socket: &OwnedFd, payload: &[&[u8]]) -> io::Result<()> {
+    let bytes = payload.iter().map(|part| part.len()).sum();
+    let header = frame::header_of_length(bytes, MAX_FRAME_BYTES).map_err(io::Error::other)?;
+    let mut parts = vec![IoSlice::new(&header)];
+    parts.extend(payload.iter().map(|part| IoSlice::new(part)));
+    let mut rest = parts.as_mut_slice();
+    // One call for what fits the socket's buffer: a small answer wakes the worker once.
     while !rest.is_empty() {
-        match rustix::net::send(socket, rest, rustix::net::SendFlags::NOSIGNAL) {
-            Ok(count) => rest = &rest[count..],
+        let mut nothing = SendAncillaryBuffer::default();
+        match rustix::net::sendmsg(socket, rest, &mut nothing, SendFlags::NOSIGNAL) {
+            Ok(count) => IoSlice::advance_slices(&mut rest, count),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -71,22 +73,18 @@ impl Reply {
         &mut self.outputs
     }
 
-    /// The whole payload. Outputs are only told when every one of them could be read.
-    pub(crate) fn into_frame(mut self, ending: &Ending, changed_files: &[String]) -> Vec<u8> {
+    /// The whole payload, in parts. Outputs are only told when every one of them could be read.
+    pub(crate) fn into_parts(mut self, ending: &Ending, changed_files: &[String]) -> [Vec<u8>; 3] {
         if *ending != Ending::Succeeded {
-            self.outputs.clear();
+            self.outputs = Vec::new();
         }
         let ending = serde_json::to_string(ending).unwrap_or_default();
         let changed = serde_json::to_string(changed_files).unwrap_or_default();
-        let mut frame = Vec::with_capacity(self.outputs.len() + ending.len() + changed.len() + 96);
-        frame.extend_from_slice(format!(r#"{{"kind":"done","run":{},"#, self.run).as_bytes());
-        frame.extend_from_slice(
-            format!(r#""ending":{ending},"changed_files":{changed},"#).as_bytes(),
+        let head = format!(
+            r#"{{"kind":"done","run":{},"ending":{ending},"changed_files":{changed},"outputs":["#,
+            self.run
         );
-        frame.extend_from_slice(br#""outputs":["#);
-        frame.append(&mut self.outputs);
-        frame.extend_from_slice(b"]}");
-        frame
+        [head.into_bytes(), self.outputs, b"]}".to_vec()]
     }
 }
 
@@ -101,7 +99,9 @@ mod tests {
         let mut reply = Reply::new(7);
         reply.next_output().extend_from_slice(b"[1]");
         reply.next_output().extend_from_slice(b"null");
-        let frame = reply.into_frame(&Ending::Succeeded, &["a \"b\"".to_owned()]);
+        let frame = reply
+            .into_parts(&Ending::Succeeded, &["a \"b\"".to_owned()])
+            .concat();
         let FromChild::Done(done) = serde_json::from_slice(&frame).unwrap() else {
             panic!("not a done frame");
         };
@@ -121,7 +121,7 @@ mod tests {
     fn a_failed_run_tells_no_outputs() {
         let mut reply = Reply::new(1);
         reply.next_output().extend_from_slice(b"[1,");
-        let frame = reply.into_frame(&Ending::Interrupted, &[]);
+        let frame = reply.into_parts(&Ending::Interrupted, &[]).concat();
         let FromChild::Done(done) = serde_json::from_slice(&frame).unwrap() else {
             panic!("not a done frame");
         };

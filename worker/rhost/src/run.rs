@@ -37,7 +37,7 @@ struct Running {
 
 /// Takes over the frame socket and tells the worker that the child is ready.
 pub(crate) fn open(frames: OwnedFd, work: PathBuf, helpers: Helpers) -> std::io::Result<()> {
-    frames::send(&frames, &serde_json::to_vec(&FromChild::Ready)?)?;
+    frames::send(&frames, &[&serde_json::to_vec(&FromChild::Ready)?])?;
     SESSION.set(Some(Session {
         frames,
         work,
@@ -122,8 +122,8 @@ impl Session {
             ending = read_outputs(&running.request, &mut reply);
         }
         let changed = running.before.changed(&self.work);
-        let frame = reply.into_frame(&ending, &changed);
-        if frames::send(&self.frames, &frame).is_err() {
+        let [head, outputs, tail] = reply.into_parts(&ending, &changed);
+        if frames::send(&self.frames, &[&head, &outputs, &tail]).is_err() {
             // SAFETY: as above, the worker is gone.
             unsafe { libc::_exit(0) }
         }

@@ -282,6 +282,21 @@ fn an_output_that_cannot_be_read_fails_the_run_and_is_named() {
     assert_eq!(session.console_of("1"), "[1] 1\n");
 }
 
+#[test]
+fn an_output_that_memory_does_not_hold_as_json_is_refused_and_the_session_lives() {
+    let mut parent = Parent::start_with(&["--memory-bytes", "450000000"]).unwrap();
+    let mut session = parent.fork();
+    // One string, many times: small in R.
+    let answer = session.run_with("x <- rep(strrep('x', 1e6), 250)", &[], &[("x", None)]);
+    assert_eq!(
+        answer.ending,
+        Ending::ValueError {
+            message: "output `x`: there is not enough memory for its JSON".to_owned()
+        }
+    );
+    assert_eq!(session.output("y <- 1", "y"), "[1]");
+}
+
 /// JSON that R can hold: boxed vectors of one type, matrices, lists and data frames of them.
 fn boxed() -> impl Strategy<Value = String> {
     let number = prop_oneof![

@@ -71,6 +71,7 @@ pub(crate) fn read(output: &Output, out: &mut Vec<u8>, limit: usize) -> Result<R
         blame(match refusal {
             Refusal::TooLong => format!("its JSON is longer than the limit of {limit} bytes"),
             Refusal::TooDeep => "it is nested too deep".to_owned(),
+            Refusal::NoMemory => "there is not enough memory for its JSON".to_owned(),
         })
     })?;
     let note = writer.dropped.map(|what| {

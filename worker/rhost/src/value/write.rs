@@ -9,11 +9,15 @@ use crate::ffi::{CE_UTF8, Sexp, f, sexptype, v};
 /// Lists nested deeper than this are refused: a list may be as deep as memory, the C stack is not.
 const MAX_DEPTH: usize = 200;
 
+/// Bytes that a number, a date or a bracket with what belongs to it never exceeds.
+const ROOM: usize = 128;
+
 /// Why a value has no JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     TooLong,
     TooDeep,
+    NoMemory,
 }
 
 /// How vectors are written.
@@ -53,7 +57,7 @@ impl Writer<'_> {
         if depth > MAX_DEPTH {
             return Err(Refusal::TooDeep);
         }
-        self.within_limit()?;
+        self.room(ROOM)?;
         // SAFETY: the caller is protected against jumps, `value` and all it holds are reachable
         // from the protected root, and nothing alive in these frames has a destructor. So for all blocks of this file.
         unsafe {
@@ -71,7 +75,7 @@ impl Writer<'_> {
                 | sexptype::REAL
                 | sexptype::COMPLEX
                 | sexptype::STRING => return self.atomic(value, form),
-                sexptype::RAW => self.raw(value, form),
+                sexptype::RAW => return self.raw(value, form),
                 3 | 7 | 8 => self.nothing("a function"),
                 4 => self.nothing("an environment"),
                 25 => self.nothing("an S4 object"),
@@ -91,12 +95,21 @@ impl Writer<'_> {
         self.push(b"null");
     }
 
-    fn within_limit(&self) -> Result<(), Refusal> {
+    /// Makes sure that there is room for so many bytes: a vector that cannot grow would end the process.
+    fn room(&mut self, bytes: usize) -> Result<(), Refusal> {
         if self.out.len() > self.limit {
-            Err(Refusal::TooLong)
-        } else {
-            Ok(())
+            return Err(Refusal::TooLong);
         }
+        self.out.try_reserve(bytes).map_err(|_| Refusal::NoMemory)
+    }
+
+    unsafe fn element(&mut self, kind: &Kind, at: usize) -> Result<(), Refusal> {
+        // SAFETY: as in `value`.
+        unsafe {
+            self.room(kind.bytes(at))?;
+            kind.write(at, self.out);
+        }
+        Ok(())
     }
 
     unsafe fn atomic(&mut self, value: Sexp, form: Form) -> Result<(), Refusal> {
@@ -118,15 +131,14 @@ impl Writer<'_> {
             }
             match (form, length) {
                 (Form::Unboxed, 0) => self.push(b"null"),
-                (Form::Unboxed, 1) => kind.write(0, self.out),
+                (Form::Unboxed, 1) => self.element(&kind, 0)?,
                 _ => {
                     self.push(b"[");
                     for at in 0..length {
                         if at > 0 {
                             self.push(b",");
                         }
-                        kind.write(at, self.out);
-                        self.within_limit()?;
+                        self.element(&kind, at)?;
                     }
                     self.push(b"]");
                 }
@@ -154,8 +166,7 @@ impl Writer<'_> {
             // SAFETY: as in `value`; the product of the dimensions is the length.
             unsafe {
                 if level + 1 == dim.len() {
-                    kind.write(here, self.out);
-                    self.within_limit()?;
+                    self.element(kind, here)?;
                 } else {
                     self.array(kind, dim, level + 1, here, stride * extent)?;
                 }
@@ -165,11 +176,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    unsafe fn raw(&mut self, value: Sexp, form: Form) {
+    unsafe fn raw(&mut self, value: Sexp, form: Form) -> Result<(), Refusal> {
         // SAFETY: as in `value`; the bytes are read before R is called again.
         unsafe {
             let length = (f().Rf_xlength)(value).cast_unsigned();
             let bytes = (f().RAW)(value);
+            self.room(length / 3 * 4 + ROOM)?;
             if form != Form::Unboxed {
                 self.push(b"[");
             }
@@ -182,6 +194,7 @@ impl Writer<'_> {
                 self.push(b"]");
             }
         }
+        Ok(())
     }
 
     unsafe fn list(&mut self, value: Sexp, depth: usize) -> Result<(), Refusal> {
@@ -200,6 +213,7 @@ impl Writer<'_> {
                 if at > 0 {
                     self.push(b",");
                 }
+                self.room(ROOM)?;
                 if as_object {
                     self.name(names, at);
                     self.push(b":");
@@ -293,6 +307,26 @@ impl Kind {
                 _ => Self::Strings(value),
             }
         }
+    }
+
+    /// How long the text of an element usually is at most; only strings full of control characters are longer.
+    unsafe fn bytes(&self, at: usize) -> usize {
+        // SAFETY: as in `Writer::value`; callers stay below the vector's length.
+        let text = unsafe {
+            match *self {
+                Self::Strings(value) => (f().Rf_xlength)((f().STRING_ELT)(value, at.cast_signed())),
+                Self::Factor(codes, labels, count) => {
+                    let code = *codes.add(at) as isize;
+                    if (1..=count).contains(&code) {
+                        (f().Rf_xlength)((f().STRING_ELT)(labels, code - 1))
+                    } else {
+                        0
+                    }
+                }
+                _ => 0,
+            }
+        };
+        text.cast_unsigned() * 2 + ROOM
     }
 
     unsafe fn write(&self, at: usize, out: &mut Vec<u8>) {
