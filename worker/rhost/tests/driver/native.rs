@@ -48,4 +48,11 @@ fn copy(from: &Path, to: &Path) {
         .status()
         .unwrap();
     assert!(copied.success(), "{} cannot be copied", from.display());
+    // A session may have a user of its own, and the tests a strict umask.
+    let opened = Command::new("chmod")
+        .args(["-R", "a+rX"])
+        .arg(to)
+        .status()
+        .unwrap();
+    assert!(opened.success(), "{} cannot be opened", to.display());
 }
