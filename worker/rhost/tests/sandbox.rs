@@ -2,10 +2,10 @@
 
 mod driver;
 
-use std::io::Write;
 use std::os::unix::net::UnixListener;
 
 use driver::{Parent, Session};
+use warren_rhost::control::ProtectionState;
 use warren_rhost::session::Ending;
 
 fn session() -> (Parent, Session) {
@@ -69,9 +69,16 @@ fn nothing_can_be_written_outside() {
     );
 }
 
+/// Perl makes the system call, since R has no function for it. What the kernel said.
+fn perl(session: &mut Session, program: &str) -> String {
+    std::fs::write(session.work().join("try.pl"), program).unwrap();
+    session.console_of("system('perl -MSocket try.pl 2>&1')")
+}
+
 #[test]
 fn no_socket_of_any_kind_is_to_be_had() {
     let (_parent, mut session) = session();
+    // As PostgreSQL and RabbitMQ listen.
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
     refused(
@@ -79,42 +86,93 @@ fn no_socket_of_any_kind_is_to_be_had() {
         &format!("socketConnection('127.0.0.1', {port}, timeout = 5)"),
     );
     refused(&mut session, "serverSocket(0)");
-    let local = session.work().join("socket");
-    let _listener = UnixListener::bind(&local).unwrap();
-    for program in [
-        format!(
-            "import socket; socket.socket(socket.AF_UNIX).connect('{}')",
-            local.display()
-        ),
-        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)".to_owned(),
-        "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)".to_owned(),
+    let _listener = UnixListener::bind(session.work().join("socket")).unwrap();
+    for kind in [
+        "AF_UNIX, SOCK_STREAM",
+        "AF_UNIX, SOCK_DGRAM",
+        "AF_INET, SOCK_STREAM",
+        "AF_INET, SOCK_DGRAM",
+        "AF_INET6, SOCK_STREAM",
+        "AF_INET6, SOCK_DGRAM",
+        // Netlink and packets.
+        "16, SOCK_RAW",
+        "17, SOCK_RAW",
     ] {
-        std::fs::write(session.work().join("try.py"), program).unwrap();
-        let printed = session.console_of("system('python3 try.py 2>&1')");
-        // Without Python there is nothing to try with.
-        assert!(
-            printed.contains("Operation not permitted") || printed.contains("not found"),
-            "{printed}"
+        let printed = perl(
+            &mut session,
+            &format!("socket(my $s, {kind}, 0) ? print 'open' : print $!;"),
         );
+        assert_eq!(printed, "Operation not permitted", "{kind}");
     }
+    // What a program and its children use among themselves.
+    let pair = "socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) ? print 'open' : print $!;";
+    assert_eq!(perl(&mut session, pair), "open");
+}
+
+#[test]
+fn only_the_listed_ports_can_be_reached() {
+    let server = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (one, two) = (server(), server());
+    let port = |server: &std::net::TcpListener| server.local_addr().unwrap().port();
+    let (listed, other) = (port(&one), port(&two));
+    let connect =
+        |port: u16| format!("close(socketConnection('127.0.0.1', {port}, timeout = 5)); 1");
+    let ports = listed.to_string();
+    let mut parent = Parent::start_with(&["--connect-ports", &ports]).unwrap();
+    let mut session = parent.fork();
+    assert_eq!(session.console_of(&connect(listed)), "[1] 1\n");
+    refused(&mut session, "serverSocket(0)");
+    let unix = "socket(my $s, AF_UNIX, SOCK_STREAM, 0) ? print 'open' : print $!;";
+    assert_eq!(perl(&mut session, unix), "Operation not permitted");
+    let bind = "socket(my $s, AF_INET, SOCK_STREAM, 0) or die; bind($s, sockaddr_in(0, INADDR_LOOPBACK)); listen($s, 1) ? print 'open' : print $!;";
+    assert!(perl(&mut session, bind).contains("not permitted"));
+    let network = |parent: &Parent| {
+        let protections = parent.hello.protections.iter();
+        protections
+            .clone()
+            .find(|one| one.name == "network")
+            .unwrap()
+            .state
+    };
+    if landlock_abi() >= 4 {
+        let connect_to = format!(
+            "socket(my $s, AF_INET, SOCK_STREAM, 0) or die; connect($s, sockaddr_in({other}, INADDR_LOOPBACK)) ? print 'open' : print $!;"
+        );
+        assert_eq!(perl(&mut session, &connect_to), "Permission denied");
+        assert_eq!(network(&parent), ProtectionState::Active);
+    }
+    let mut older =
+        Parent::start_with(&["--connect-ports", &ports, "--landlock-abi", "3"]).unwrap();
+    assert_eq!(older.fork().console_of(&connect(other)), "[1] 1\n");
+    assert_eq!(network(&older), ProtectionState::Weaker);
 }
 
 #[test]
 fn other_processes_are_out_of_reach() {
     let (mut parent, mut session) = session();
     let other = parent.fork();
-    let code = format!("stopifnot(tools::pskill({}, 0))", other.pid);
-    let console = session.run(&code);
-    // Without Landlock's ABI 6 the kernel lets signals of the same user pass.
-    if landlock_abi() >= 6 {
-        assert!(matches!(console.ending, Ending::Error { .. }));
-    } else {
-        writeln!(
-            std::io::stderr(),
-            "skipped: Landlock scopes signals from ABI 6 on"
-        )
-        .unwrap();
+    let signals = parent
+        .hello
+        .protections
+        .iter()
+        .find(|one| one.name == "signals");
+    for pid in [
+        other.pid,
+        parent.pid().cast_signed(),
+        std::process::id().cast_signed(),
+    ] {
+        let answer = session.run(&format!("stopifnot(tools::pskill({pid}, 0))"));
+        // As the worker's user and without Landlock's ABI 6 the kernel lets signals pass, and `doctor` says so.
+        let refused = matches!(answer.ending, Ending::Error { .. });
+        assert_eq!(refused, signals.unwrap().state == ProtectionState::Active);
     }
+    let number = if cfg!(target_arch = "x86_64") {
+        101
+    } else {
+        117
+    };
+    let attach = format!("syscall({number}, 16, {}, 0, 0); print $!;", other.pid);
+    assert_eq!(perl(&mut session, &attach), "Operation not permitted");
     let printed = session.console_of("print(system('unshare -Ur true 2>/dev/null') != 0L)");
     assert_eq!(printed, "[1] TRUE\n");
 }
