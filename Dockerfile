@@ -34,7 +34,8 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends r-base-core \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/warren-worker /out/warren-rhost /usr/local/bin/
-USER warren
+# As root, so that each session gets a user of its own, who must be able to pass through to its directory.
+RUN chmod 711 /var/lib/warren && install --directory --mode 711 /var/lib/warren/sessions
 ENV WARREN_WORK_DIR=/var/lib/warren/sessions
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["warren-worker", "probe"]
 ENTRYPOINT ["warren-worker"]

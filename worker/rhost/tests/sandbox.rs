@@ -70,6 +70,10 @@ fn nothing_can_be_written_outside() {
 }
 
 /// Perl makes the system call, since R has no function for it. What the kernel said.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop here"
+)]
 fn perl(session: &mut Session, program: &str) -> String {
     std::fs::write(session.work().join("try.pl"), program).unwrap();
     session.console_of("system('perl -MSocket try.pl 2>&1')")
