@@ -385,6 +385,44 @@ mod tests {
         assert_eq!(places[0].base, Path::new("/sys/fs/cgroup/pids"));
     }
 
+    /// A directory that looks like a delegated group of version 2.
+    fn delegated(members: &str) -> tempfile::TempDir {
+        let base = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("cgroup.type", "domain"),
+            ("cgroup.controllers", "cpu memory pids"),
+            ("cgroup.subtree_control", ""),
+            ("cgroup.procs", members),
+        ] {
+            fs::write(base.path().join(file), text).unwrap();
+        }
+        base
+    }
+
+    #[test]
+    fn a_delegated_group_passes_its_controllers_on_and_is_emptied_for_that() {
+        let own = std::process::id();
+        let base = delegated(&format!("{own}\n"));
+        delegate(base.path(), Controller::Pids).unwrap();
+        let read = |file: &str| fs::read_to_string(base.path().join(file)).unwrap();
+        assert_eq!(read("cgroup.subtree_control"), "+pids");
+        assert_eq!(read("warren.supervisor/cgroup.procs"), own.to_string());
+        fs::write(base.path().join("cgroup.controllers"), "cpu").unwrap();
+        let refusal = delegate(base.path(), Controller::Memory).unwrap_err();
+        assert!(
+            refusal.contains("does not have the controller memory"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn a_group_that_others_share_is_left_alone() {
+        let base = delegated("1\n");
+        let refusal = delegate(base.path(), Controller::Pids).unwrap_err();
+        assert!(refusal.contains("other processes share"), "{refusal}");
+        assert!(!base.path().join(SUPERVISOR).exists());
+    }
+
     #[test]
     fn groups_of_parents_that_are_gone_are_known_by_their_names() {
         let own = std::process::id();
