@@ -64,6 +64,7 @@ impl Parent {
         let process = Command::new(env!("CARGO_BIN_EXE_warren-rhost"))
             .args(["--worker-pid", &std::process::id().to_string()])
             .args(ticks)
+            .args(older_landlock())
             .args(extra)
             .env("WARREN_SECRET", "not for user code")
             .stdin(Stdio::from(theirs))
@@ -272,6 +273,12 @@ pub(crate) fn killed_by(signal: i32) -> Exit {
         out_of_memory: false,
         stack_overflow: false,
     }
+}
+
+/// `WARREN_TEST_LANDLOCK_ABI` makes every test see what an older kernel has.
+fn older_landlock() -> Option<String> {
+    let abi = std::env::var("WARREN_TEST_LANDLOCK_ABI").ok()?;
+    Some(format!("--landlock-abi={abi}"))
 }
 
 /// A child and the worker's ends of its channels.
