@@ -53,7 +53,7 @@ impl std::fmt::Display for ChildExit {
                 11 => f.write_str("the R process crashed: segmentation fault (signal 11)"),
                 other => write!(f, "the R process was killed by signal {other}"),
             },
-            Self::ParentLost => f.write_str("the R host that this process belonged to was lost"),
+            Self::ParentLost => f.write_str("the R host that its process belonged to was lost"),
         }
     }
 }

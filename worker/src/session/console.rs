@@ -9,7 +9,9 @@ use warren_common::store::console::Chunk;
 use super::text::Utf8Stream;
 
 /// A chunk is written when it has this many bytes, however young it is.
-pub(super) const CHUNK_BYTES: usize = 32 * 1024;
+const CHUNK_BYTES: usize = 32 * 1024;
+/// A chunk has this many bytes at most: one is copied for its way to Postgres, the rest of a flood is not.
+const LONGEST_CHUNK: usize = 1024 * 1024;
 /// What one read takes from the pipe at most.
 const READ_BYTES: usize = 64 * 1024;
 /// Reads in a row: more than a pipe holds.
@@ -61,13 +63,22 @@ impl RunConsole {
         self.pending.len() >= CHUNK_BYTES
     }
 
-    /// The pending text as the next chunk.
+    /// The pending text, or the beginning of a long one, as the next chunk.
     pub(super) fn next_chunk(&mut self) -> Chunk {
+        let mut cut = self.pending.len().min(LONGEST_CHUNK);
+        while self
+            .pending
+            .get(cut)
+            .is_some_and(|byte| !starts_character(*byte))
+        {
+            cut -= 1;
+        }
+        let rest = self.pending.split_off(cut);
         let chunk = Chunk {
             job: self.job,
             attempt: self.attempt,
             seq: self.next_seq,
-            text: std::mem::take(&mut self.pending),
+            text: std::mem::replace(&mut self.pending, rest),
         };
         self.next_seq += 1;
         chunk
@@ -82,13 +93,21 @@ impl RunConsole {
 
     /// The text that is in no chunk, and whether that is all of it.
     pub(super) fn finish(mut self) -> (Vec<u8>, bool) {
-        self.utf8.finish(&mut self.pending);
-        if self.left_out > 0 {
+        if self.left_out == 0 {
+            self.utf8.finish(&mut self.pending);
+        } else {
+            // A character that the limit cut in two is left out whole.
+            self.left_out += self.utf8.incomplete() as u64;
             let line = format!("\n[{} more bytes of output are not shown]\n", self.left_out);
             self.pending.extend_from_slice(line.as_bytes());
         }
         (self.pending, self.next_seq == 0)
     }
+}
+
+/// True for the first byte of a character of UTF-8.
+fn starts_character(byte: u8) -> bool {
+    byte & 0b1100_0000 != 0b1000_0000
 }
 
 /// Reads what is in the pipe now, without waiting; of a flood a part, so that nobody else starves. False when nobody can
@@ -121,6 +140,31 @@ mod tests {
             "abcd\n[3 more bytes of output are not shown]\n"
         );
         assert!(whole);
+    }
+
+    #[test]
+    fn a_character_that_the_limit_cuts_is_left_out_whole() {
+        let mut console = RunConsole::new(JobId::new(), 1, 4);
+        console.take("ab€c".as_bytes());
+        let (text, _) = console.finish();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "ab\n[4 more bytes of output are not shown]\n"
+        );
+    }
+
+    #[test]
+    fn a_long_text_makes_several_chunks_of_whole_characters() {
+        let text = "a€".repeat(LONGEST_CHUNK);
+        let mut console = RunConsole::new(JobId::new(), 1, text.len());
+        console.take(text.as_bytes());
+        let mut joined = String::new();
+        while console.has_pending() {
+            let chunk = console.next_chunk();
+            assert!(chunk.text.len() <= LONGEST_CHUNK);
+            joined.push_str(std::str::from_utf8(&chunk.text).unwrap());
+        }
+        assert!(joined == text, "the chunks are not the text");
     }
 
     #[test]

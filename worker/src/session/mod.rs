@@ -1,7 +1,9 @@
 //! Sessions: one task each, with a mailbox, that owns one R process.
 
 mod actor;
+mod chunks;
 mod console;
+mod ending;
 mod registry;
 mod run;
 mod text;

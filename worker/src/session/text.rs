@@ -21,6 +21,11 @@ impl Utf8Stream {
         }
     }
 
+    /// How many bytes of an incomplete character wait for its rest.
+    pub(super) fn incomplete(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Nothing more comes: what is incomplete is not text.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         if !self.pending.is_empty() {

@@ -1,0 +1,289 @@
+//! What a run comes to: the state of its job, what its caller reads, and what becomes of its session.
+
+use warren_common::model::{CancelOutcome, JobState, RunResult, ValuePair};
+use warren_rhost::session::{Done, Ending};
+
+use super::run::Wish;
+use crate::host::ChildExit;
+
+/// How a job ends, but for its console text.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) state: JobState,
+    pub(super) result: Option<RunResult>,
+    /// Why, where the result does not say.
+    pub(super) reason: Option<String>,
+    pub(super) cancel: Option<CancelOutcome>,
+    /// Why the session ends with it, when it does.
+    pub(super) gone: Option<String>,
+}
+
+impl Verdict {
+    /// R was not asked at all.
+    pub(super) fn without_r(reason: String) -> Self {
+        Self {
+            state: JobState::Failed,
+            result: None,
+            reason: Some(reason),
+            cancel: None,
+            gone: None,
+        }
+    }
+
+    pub(super) fn cancelled_before_it_began() -> Self {
+        Self {
+            state: JobState::Cancelled,
+            result: None,
+            reason: Some("it was cancelled before it began".to_owned()),
+            cancel: Some(CancelOutcome::Confirmed),
+            gone: None,
+        }
+    }
+
+    /// R came back to its prompt. `names` are those of the outputs; `limit` is the time the run was given, in seconds.
+    pub(super) fn of_run(
+        done: Done,
+        names: &[String],
+        wish: Option<Wish>,
+        limit: u64,
+        result_max_bytes: u64,
+    ) -> Self {
+        let bytes: usize = done.outputs.iter().map(|value| value.get().len()).sum();
+        if bytes as u64 > result_max_bytes {
+            // The R host checks each value; this holds for their sum, and for a host that was tampered with.
+            let message = format!(
+                "the outputs are {bytes} bytes of JSON, more than WARREN_RESULT_MAX_BYTES allows ({result_max_bytes})"
+            );
+            let mut result = failed(message);
+            result.changed_files = done.changed_files;
+            return Self {
+                state: JobState::Failed,
+                result: Some(result),
+                reason: None,
+                cancel: None,
+                gone: None,
+            };
+        }
+        let (state, message) = match (done.ending, wish) {
+            (Ending::Succeeded, _) => (JobState::Succeeded, String::new()),
+            (Ending::Interrupted, Some(Wish::Cancel)) => {
+                (JobState::Cancelled, "it was cancelled".to_owned())
+            }
+            (Ending::Interrupted, Some(Wish::TimeOut)) => (
+                JobState::TimedOut,
+                format!("it ran longer than its {limit} s and was interrupted"),
+            ),
+            (Ending::Interrupted, Some(Wish::Close)) => {
+                (JobState::Cancelled, "its session was closed".to_owned())
+            }
+            (Ending::Interrupted, Some(Wish::Stop)) => {
+                (JobState::Lost, "its worker was stopped".to_owned())
+            }
+            (Ending::Interrupted, None) => (JobState::Failed, "interrupted".to_owned()),
+            (
+                Ending::ParseError { message }
+                | Ending::Error { message }
+                | Ending::ValueError { message }
+                | Ending::OutOfMemory { message },
+                _,
+            ) => (JobState::Failed, message),
+        };
+        // What R says of itself stands in the result; what was done to it is the job's reason too.
+        let done_to_it = matches!(
+            state,
+            JobState::Cancelled | JobState::TimedOut | JobState::Lost
+        );
+        let values = names.iter().zip(done.outputs);
+        Self {
+            state,
+            reason: done_to_it.then(|| message.clone()),
+            cancel: matches!(state, JobState::Cancelled | JobState::TimedOut)
+                .then_some(CancelOutcome::Confirmed),
+            result: Some(RunResult {
+                success: state == JobState::Succeeded,
+                error_message: message,
+                output_parameters: values
+                    .map(|(name, value)| ValuePair {
+                        name: name.clone(),
+                        value,
+                    })
+                    .collect(),
+                changed_files: done.changed_files,
+            }),
+            gone: None,
+        }
+    }
+
+    /// The process is gone. `forced`: because it was killed for the sake of the wish.
+    pub(super) fn of_process(
+        exit: &ChildExit,
+        wish: Option<Wish>,
+        forced: bool,
+        limit: u64,
+    ) -> Self {
+        let cancel = forced.then_some(CancelOutcome::Forced);
+        match (wish, forced) {
+            (Some(Wish::Close), _) => Self {
+                state: JobState::Cancelled,
+                cancel,
+                ..Self::end_of_session(
+                    "its session was closed".to_owned(),
+                    "it was closed by its owner".to_owned(),
+                )
+            },
+            (Some(Wish::Cancel), true) => Self {
+                state: JobState::Cancelled,
+                cancel,
+                ..Self::end_of_session(
+                    "it was cancelled; R did not stop in time, so its process was killed"
+                        .to_owned(),
+                    "a run was cancelled and did not stop in time, so the R process was killed"
+                        .to_owned(),
+                )
+            },
+            (Some(Wish::TimeOut), true) => Self {
+                state: JobState::TimedOut,
+                cancel,
+                ..Self::end_of_session(
+                    format!(
+                        "it ran longer than its {limit} s and did not stop when it was interrupted, so its process was killed"
+                    ),
+                    format!(
+                        "a run took longer than its {limit} s and did not stop when it was interrupted, so the R process was \
+                         killed"
+                    ),
+                )
+            },
+            (Some(Wish::Stop), _) => {
+                let reason = "its worker was stopped".to_owned();
+                Self {
+                    state: JobState::Lost,
+                    ..Self::end_of_session(reason.clone(), reason)
+                }
+            }
+            // Nothing that the code did: nobody knows how far it came.
+            (_, _) if *exit == ChildExit::ParentLost => Self {
+                state: JobState::Lost,
+                result: None,
+                ..Self::end_of_session(exit.to_string(), exit.to_string())
+            },
+            // It died by itself, if only while it was asked to stop.
+            (None | Some(Wish::Cancel | Wish::TimeOut), _) => {
+                Self::end_of_session(format!("{exit}; the session is gone"), exit.to_string())
+            }
+        }
+    }
+
+    /// The process did not keep to the protocol, or would not die, and is nobody's any more.
+    pub(super) fn of_misconduct(what: &str) -> Self {
+        Self::end_of_session(format!("{what}; the session is gone"), what.to_owned())
+    }
+
+    fn end_of_session(message: String, gone: String) -> Self {
+        Self {
+            state: JobState::Failed,
+            result: Some(failed(message.clone())),
+            reason: Some(message),
+            cancel: None,
+            gone: Some(gone),
+        }
+    }
+}
+
+fn failed(message: String) -> RunResult {
+    RunResult {
+        success: false,
+        error_message: message,
+        output_parameters: Vec::new(),
+        changed_files: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_rhost::control::Exit;
+
+    use super::*;
+
+    const CRASH: ChildExit = ChildExit::Reaped(Exit::Signal {
+        signal: 11,
+        out_of_memory: false,
+        stack_overflow: false,
+    });
+    const KILL: ChildExit = ChildExit::Reaped(Exit::Signal {
+        signal: 9,
+        out_of_memory: false,
+        stack_overflow: false,
+    });
+
+    fn done(ending: Ending) -> Done {
+        Done {
+            run: 0,
+            ending,
+            outputs: Vec::new(),
+            changed_files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_wish_counts_only_when_r_unwound_for_it() {
+        for (wish, state) in [
+            (Wish::Cancel, JobState::Cancelled),
+            (Wish::TimeOut, JobState::TimedOut),
+            (Wish::Close, JobState::Cancelled),
+            (Wish::Stop, JobState::Lost),
+        ] {
+            let unwound = Verdict::of_run(done(Ending::Interrupted), &[], Some(wish), 60, 1000);
+            assert_eq!(unwound.state, state);
+            assert_eq!(
+                unwound.cancel.is_some(),
+                state != JobState::Lost,
+                "{wish:?}"
+            );
+            assert_eq!(unwound.gone, None);
+            let finished = Verdict::of_run(done(Ending::Succeeded), &[], Some(wish), 60, 1000);
+            assert_eq!(
+                (finished.state, finished.cancel),
+                (JobState::Succeeded, None)
+            );
+        }
+    }
+
+    #[test]
+    fn a_process_that_dies_by_itself_while_it_is_asked_to_stop_has_crashed() {
+        for wish in [None, Some(Wish::Cancel), Some(Wish::TimeOut)] {
+            let crashed = Verdict::of_process(&CRASH, wish, false, 60);
+            assert_eq!((crashed.state, crashed.cancel), (JobState::Failed, None));
+            assert!(crashed.gone.unwrap().contains("segmentation fault"));
+        }
+        let killed = Verdict::of_process(&KILL, Some(Wish::Cancel), true, 60);
+        assert_eq!(
+            (killed.state, killed.cancel),
+            (JobState::Cancelled, Some(CancelOutcome::Forced))
+        );
+        assert!(killed.gone.unwrap().contains("was cancelled"));
+    }
+
+    #[test]
+    fn what_a_lost_host_ran_is_lost() {
+        for wish in [None, Some(Wish::Cancel), Some(Wish::TimeOut)] {
+            let lost = Verdict::of_process(&ChildExit::ParentLost, wish, false, 60);
+            assert_eq!(lost.state, JobState::Lost);
+            assert!(lost.result.is_none());
+            assert!(lost.reason.unwrap().contains("R host"));
+        }
+        let closed = Verdict::of_process(&ChildExit::ParentLost, Some(Wish::Close), false, 60);
+        assert_eq!(closed.state, JobState::Cancelled);
+    }
+
+    #[test]
+    fn outputs_that_are_too_long_together_are_refused() {
+        let mut done = done(Ending::Succeeded);
+        done.outputs = vec![serde_json::value::to_raw_value("12345678").unwrap()];
+        let verdict = Verdict::of_run(done, &["x".to_owned()], None, 60, 9);
+        assert_eq!(verdict.state, JobState::Failed);
+        let result = verdict.result.unwrap();
+        assert!(result.error_message.contains("WARREN_RESULT_MAX_BYTES"));
+        assert!(result.output_parameters.is_empty());
+    }
+}
