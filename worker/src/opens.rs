@@ -63,12 +63,16 @@ impl Opens {
     }
 
     /// Takes what waits in Postgres, oldest first; true when nothing is left, false when there is no room for it.
+    ///
+    /// Each job is tried once: one that is there still is being opened by another worker at this moment. Should that come to
+    /// nothing, a notice tells.
     async fn catch_up(&self) -> bool {
         let context = self.registry.context();
+        let mut seen = None;
         loop {
             let Some(waiting) = context
                 .writes
-                .insist(|db, _me| async move { sessions::waiting(&db, BATCH).await })
+                .insist(|db, _me| async move { sessions::waiting(&db, seen, BATCH).await })
                 .await
             else {
                 return false;
@@ -76,6 +80,7 @@ impl Opens {
             if waiting.is_empty() {
                 return true;
             }
+            seen = waiting.last().copied();
             for job in waiting {
                 let Ok(permit) = Arc::clone(self.registry.slots()).try_acquire_owned() else {
                     return false;

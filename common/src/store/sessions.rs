@@ -94,15 +94,18 @@ pub async fn open(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<Vec<Ope
     Ok(rows.iter().map(opened).collect())
 }
 
-/// Opening jobs that wait for a worker, oldest first.
-pub async fn waiting(db: &Db, limit: usize) -> Result<Vec<JobId>, DbError> {
+/// Opening jobs that wait for a worker, oldest first, from behind `after` on.
+pub async fn waiting(db: &Db, after: Option<JobId>, limit: usize) -> Result<Vec<JobId>, DbError> {
     const SQL: &str = "-- sessions::waiting
-        SELECT id FROM jobs WHERE kind = 'open_session' AND state = 'queued' ORDER BY id LIMIT $1";
+        SELECT id FROM jobs
+         WHERE kind = 'open_session' AND state = 'queued' AND id > $1
+         ORDER BY id LIMIT $2";
+    let after = after.map_or(uuid::Uuid::nil(), JobId::uuid);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = db
         .conn()
         .await?
-        .query("sessions::waiting", SQL, &[&limit])
+        .query("sessions::waiting", SQL, &[&after, &limit])
         .await?;
     Ok(rows
         .iter()
