@@ -22,6 +22,11 @@ const READY_LIMIT: Duration = Duration::from_secs(20);
 /// The pause before a parent that could not be started is tried again.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a child may wait for a parent to be started again: R takes a fraction of that.
+const PARENT_LIMIT: Duration = Duration::from_secs(2);
+/// Parents that may be lost under one fork.
+const FORK_TRIES: usize = 3;
+
 /// Parents and ready children of one worker.
 pub struct Pool {
     settings: ParentSettings,
@@ -30,7 +35,10 @@ pub struct Pool {
     parents: Mutex<Vec<Option<Parent>>>,
     ready: Mutex<VecDeque<Child>>,
     ready_wanted: usize,
+    /// The ready children are fewer, or may be.
     taken: Notify,
+    /// A parent was started again.
+    restarted: Notify,
     next_child: AtomicU64,
 }
 
@@ -67,6 +75,7 @@ impl Pool {
             ready: Mutex::default(),
             ready_wanted: config.ready_children,
             taken: Notify::new(),
+            restarted: Notify::new(),
             next_child: AtomicU64::new(0),
         });
         // One child now, so that a machine on which none can live is known at once.
@@ -133,7 +142,19 @@ impl Pool {
     }
 
     async fn fork(&self) -> Result<Child, HostError> {
-        let (place, parent) = self.least_busy_parent().ok_or(HostError::Silent)?;
+        let mut tries = 1;
+        loop {
+            let (place, parent) = self.living_parent().await?;
+            let outcome = self.fork_from(place, &parent).await;
+            // A parent that was lost under it says nothing of the next one.
+            if outcome.is_ok() || parent.is_alive() || tries == FORK_TRIES {
+                return outcome;
+            }
+            tries += 1;
+        }
+    }
+
+    async fn fork_from(&self, place: usize, parent: &Parent) -> Result<Child, HostError> {
         let number = self.next_child.fetch_add(1, Ordering::Relaxed);
         let dir = self.directories.make(place, number)?;
         let forked = async {
@@ -156,6 +177,23 @@ impl Pool {
             remove_later(dir);
         }
         outcome
+    }
+
+    /// Waits for a parent while none lives, but not for long: another worker may have some.
+    async fn living_parent(&self) -> Result<(usize, Parent), HostError> {
+        let waiting = async {
+            loop {
+                // Before the look, so that no start in between is missed.
+                let restarted = self.restarted.notified();
+                if let Some(found) = self.least_busy_parent() {
+                    return found;
+                }
+                restarted.await;
+            }
+        };
+        tokio::time::timeout(PARENT_LIMIT, waiting)
+            .await
+            .map_err(|_elapsed| HostError::Silent)
     }
 
     fn least_busy_parent(&self) -> Option<(usize, Parent)> {
@@ -183,6 +221,9 @@ impl Pool {
                     if let Some(slot) = lock(&self.parents).get_mut(place) {
                         *slot = Some(parent);
                     }
+                    self.restarted.notify_waiters();
+                    // The ready children of the one that was lost are gone with it.
+                    self.taken.notify_one();
                 }
                 Err(error) => {
                     tracing::error!(
@@ -198,6 +239,7 @@ impl Pool {
     /// Forks ahead of demand.
     async fn keep_ready(&self) {
         loop {
+            lock(&self.ready).retain(|child| !child.is_gone());
             while lock(&self.ready).len() < self.ready_wanted {
                 match self.fork().await {
                     Ok(child) => lock(&self.ready).push_back(child),
