@@ -91,7 +91,7 @@ impl Parent {
     /// Starts the program and waits until R runs.
     pub(super) async fn start(settings: &ParentSettings, hosts: &Hosts) -> Result<Self, HostError> {
         let (control, theirs) = Control::pair()?;
-        spawn(settings.clone(), hosts.clone(), theirs).await?;
+        let over = spawn(settings.clone(), hosts.clone(), theirs).await?;
         let first = tokio::time::timeout(START_LIMIT, control.receive()).await;
         let hello = match first {
             Ok(Ok(Some(Packet {
@@ -114,7 +114,7 @@ impl Parent {
             forking: HashMap::new(),
             living: HashMap::new(),
             count: Arc::clone(&children),
-            hosts: hosts.clone(),
+            over,
         };
         tokio::spawn(task.run(inbox));
         Ok(Self {
@@ -158,9 +158,15 @@ pub(super) fn remove_later(dir: PathBuf) {
     }));
 }
 
-/// Spawns the program from a thread that lives as long as it: the parent-death signal fires when the *thread* ends.
-async fn spawn(settings: ParentSettings, hosts: Hosts, control: OwnedFd) -> Result<(), HostError> {
+/// Spawns the program from a thread that lives as long as it: the parent-death signal fires when the *thread* ends. What
+/// comes back is closed when the program is gone with everything that it left behind.
+async fn spawn(
+    settings: ParentSettings,
+    hosts: Hosts,
+    control: OwnedFd,
+) -> Result<oneshot::Receiver<()>, HostError> {
     let (started, answer) = oneshot::channel();
+    let (living, over) = oneshot::channel();
     std::thread::Builder::new()
         .name("rhost".to_owned())
         .spawn(move || {
@@ -193,6 +199,9 @@ async fn spawn(settings: ParentSettings, hosts: Hosts, control: OwnedFd) -> Resu
                         }
                     }
                     hosts.ended(&process);
+                    // Only now are they ours: its sockets close before the kernel hands its children on.
+                    hosts.end_orphans();
+                    drop(living);
                 }
                 Err(source) => {
                     let program = settings.program;
@@ -203,7 +212,10 @@ async fn spawn(settings: ParentSettings, hosts: Hosts, control: OwnedFd) -> Resu
                 }
             }
         })?;
-    answer.await.unwrap_or(Err(HostError::Silent))
+    answer
+        .await
+        .unwrap_or(Err(HostError::Silent))
+        .map(|()| over)
 }
 
 fn sandbox_arguments(sandbox: &SandboxConfig) -> Vec<String> {
@@ -244,7 +256,8 @@ struct Task {
     forking: HashMap<u64, (PathBuf, oneshot::Sender<Result<Child, HostError>>)>,
     living: HashMap<u64, (PathBuf, watch::Sender<Option<ChildExit>>)>,
     count: Arc<AtomicUsize>,
-    hosts: Hosts,
+    /// Closed when the program is gone with everything that it left behind.
+    over: oneshot::Receiver<()>,
 }
 
 impl Task {
@@ -269,16 +282,24 @@ impl Task {
             if let Err(error) = done {
                 tracing::error!(error = %error, "An R host is lost, and every session of it");
                 inbox.close();
-                for (dir, exited) in std::mem::take(&mut self.living).into_values() {
-                    exited.send_replace(Some(ChildExit::ParentLost));
-                    remove_later(dir);
-                }
-                // What its sessions had started is ours now.
-                let hosts = self.hosts.clone();
-                drop(tokio::task::spawn_blocking(move || hosts.end_orphans()));
-                return;
+                return self.give_up().await;
             }
         }
+    }
+
+    /// The program is gone, or goes at the end of its control socket.
+    async fn give_up(self) {
+        let mut dirs = Vec::new();
+        for (dir, exited) in self.living.into_values() {
+            exited.send_replace(Some(ChildExit::ParentLost));
+            dirs.push(dir);
+        }
+        // Those who wait for a fork go elsewhere.
+        drop(self.forking);
+        drop(self.control);
+        // Not under the hands of those who still write there.
+        let _ = self.over.await;
+        dirs.into_iter().for_each(remove_later);
     }
 
     async fn obey(&mut self, order: Order) -> io::Result<()> {
