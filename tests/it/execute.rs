@@ -171,23 +171,3 @@ async fn values_go_in_and_come_out_as_they_are() {
     assert_eq!(value("my var"), json!([true]));
     assert_eq!(value("missing"), json!(null));
 }
-
-#[tokio::test]
-async fn a_run_that_takes_too_long_is_interrupted_and_the_session_lives() {
-    let house = House::build().await;
-    let session = house.admin().await.open_session().await;
-    let body = json!({"code": "kept <- 1; repeat Sys.sleep(0.01)", "timeoutSeconds": 1});
-    let answer = session
-        .client
-        .post(&session.path("/execute"), &body)
-        .await
-        .expect(200);
-    assert_eq!(answer["success"], false, "{answer}");
-    let jobs = session
-        .client
-        .get("/jobs?state=timed_out")
-        .await
-        .expect(200);
-    assert_eq!(jobs.as_array().unwrap().len(), 1);
-    assert_eq!(session.prints("cat(kept)").await, "1");
-}

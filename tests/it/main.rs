@@ -4,12 +4,17 @@
 
 mod api_faults;
 mod broker_faults;
+mod cancels;
+mod console;
 mod docs;
 mod doctor;
+mod endings;
 mod errors;
 mod execute;
+mod host_faults;
 mod jobs;
 mod notices;
+mod packages;
 mod postgres_faults;
 mod sessions;
 mod tokens;

@@ -253,10 +253,17 @@ impl Session {
     ///
     /// When it is not accepted.
     pub async fn submit(&self, code: &str) -> String {
+        self.submit_request(&json!({"code": code})).await
+    }
+
+    /// The same with a whole request.
+    ///
+    /// # Panics
+    ///
+    /// When it is not accepted.
+    pub async fn submit_request(&self, body: &Value) -> String {
         let request = self.client.request(Method::POST, &self.path("/execute"));
-        let request = request
-            .header("Prefer", "respond-async")
-            .json(&json!({"code": code}));
+        let request = request.header("Prefer", "respond-async").json(body);
         let answer = self.client.send(request).await;
         let location = answer.header("Location").to_owned();
         let body = answer.expect(202);

@@ -8,6 +8,7 @@ pub mod client;
 pub mod house;
 pub mod postgres;
 pub mod process;
+pub mod processes;
 pub mod proxy;
 pub mod raw_queues;
 pub mod s3;

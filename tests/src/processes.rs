@@ -1,0 +1,41 @@
+//! What `/proc` says of processes that a test has not started itself.
+
+use std::fs;
+
+/// True while there is such a process, be it a dead one that nobody has collected.
+pub fn exists(pid: u32) -> bool {
+    fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+}
+
+/// The process that started this one, or took it over.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn parent_of(pid: u32) -> u32 {
+    field(pid, "PPid:").unwrap_or_else(|| panic!("process {pid} is gone"))
+}
+
+/// The memory that a process holds now, in KiB.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn resident_kib(pid: u32) -> u32 {
+    field(pid, "VmRSS:").unwrap_or_else(|| panic!("process {pid} is gone"))
+}
+
+/// The most memory that a process has held so far, in KiB.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn peak_kib(pid: u32) -> u32 {
+    field(pid, "VmHWM:").unwrap_or_else(|| panic!("process {pid} is gone"))
+}
+
+fn field(pid: u32, name: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
