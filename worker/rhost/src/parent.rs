@@ -46,7 +46,8 @@ pub(crate) fn serve(
     };
     packets::send(&parent.control, &FromParent::Ready(hello), &[])?;
     // From here on the end of the control socket tells of the worker's death, and leaves time to end what sessions started.
-    rustix::process::set_parent_process_death_signal(None)?;
+    // The signal only wakes a parent that somebody stopped.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
     let served = parent.serve();
     end_all();
     served

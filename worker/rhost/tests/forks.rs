@@ -166,6 +166,18 @@ fn a_parent_without_a_worker_takes_its_children_along() {
 }
 
 #[test]
+fn a_parent_that_somebody_stopped_ends_with_its_worker() {
+    // The kernel takes the end of the thread that started it for the end of the worker.
+    let starting = std::thread::spawn(|| {
+        let parent = Parent::start();
+        let pid = rustix::process::Pid::from_raw(parent.pid().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        parent
+    });
+    starting.join().unwrap().hang_up();
+}
+
+#[test]
 fn a_parent_without_ticks_ends() {
     let began = Instant::now();
     let mut parent = Parent::start_program(&["--tick-limit-ms", "200"], &[]).unwrap();
