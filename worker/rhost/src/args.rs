@@ -15,6 +15,8 @@ pub(crate) struct Args {
     pub(crate) preload: Vec<String>,
     /// None: `--sandbox=off`.
     pub(crate) sandbox: Option<Limits>,
+    /// For the bench, never for a worker: children are no sessions, see [`crate::fork::bare`].
+    pub(crate) bare_forks: bool,
 }
 
 /// What a sandboxed child may use.
@@ -63,6 +65,7 @@ impl Args {
         let mut tick_limit = None;
         let mut preload = Vec::new();
         let mut sandbox = true;
+        let mut bare_forks = false;
         let mut limits = Limits::default();
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
@@ -90,13 +93,8 @@ impl Args {
                         .map(str::to_owned)
                         .collect();
                 }
-                "--sandbox" => {
-                    sandbox = match &*text {
-                        "on" => true,
-                        "off" => false,
-                        _ => return Err(format!("--sandbox is `on` or `off`, not `{text}`")),
-                    };
-                }
+                "--sandbox" => sandbox = switch(&name, &text)?,
+                "--bare-forks" => bare_forks = switch(&name, &text)?,
                 "--uids" => limits.uids = uids(&text)?,
                 "--cgroups" => {
                     limits.cgroups = match &*text {
@@ -125,6 +123,7 @@ impl Args {
             tick_limit: tick_limit.ok_or("--tick-limit-ms is missing")?,
             preload,
             sandbox: sandbox.then_some(limits),
+            bare_forks,
         })
     }
 }
@@ -138,6 +137,14 @@ fn uids(text: &str) -> Result<Option<RangeInclusive<u32>>, String> {
         .filter(|uids| *uids.start() > 0 && !uids.is_empty())
         .map(Some)
         .ok_or_else(|| format!("--uids is a range such as 70000-79999, or `off`, not `{text}`"))
+}
+
+fn switch(name: &str, text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{name} is `on` or `off`, not `{text}`")),
+    }
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, String> {

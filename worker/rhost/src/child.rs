@@ -41,6 +41,8 @@ pub(crate) struct Outfit {
     pub(crate) helpers: Helpers,
     /// None when the operator switched it off.
     pub(crate) sandbox: Option<Sandbox>,
+    /// Forks are [`crate::fork::bare`].
+    pub(crate) bare: bool,
 }
 
 /// Lives as a session's process. What goes wrong before R's prompt is said on the console pipe.

@@ -7,10 +7,12 @@ use std::path::Path;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
+use warren_rhost::control::FromParent;
 
 use crate::child::{self, Outfit};
 use crate::crash::Note;
 use crate::identity::Identity;
+use crate::packets;
 
 /// A new child and what the worker gets of it.
 pub(crate) struct Forked {
@@ -67,4 +69,20 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Resu
         pidfd,
         note,
     })
+}
+
+/// The least that a fork of this parent can be, for the bench to compare a session with: the child says on the control
+/// socket that it is there, and ends. No pipes, no descriptors for the worker, no directory, no sandbox and no R.
+pub(crate) fn bare(control: &OwnedFd, child: u64) -> io::Result<Pid> {
+    // SAFETY: as in [`fork`].
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let pid = rustix::process::getpid().as_raw_pid();
+            let sent = packets::send(control, &FromParent::Forked { child, pid }, &[]);
+            // SAFETY: ends the process; the parent's exit code must not run here.
+            unsafe { libc::_exit(i32::from(sent.is_err())) }
+        }
+        pid => Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id")),
+    }
 }

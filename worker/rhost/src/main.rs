@@ -80,16 +80,23 @@ fn prepare(
 ) -> Result<(Outfit, Option<Identities>), String> {
     let helpers = setup::start(r_home, r_version, &args.preload)?;
     setup::single_threaded(&args.preload)?;
+    let bare = args.bare_forks;
     let Some(limits) = &args.sandbox else {
         let outfit = Outfit {
             helpers,
             sandbox: None,
+            bare,
         };
         return Ok((outfit, None));
     };
     let identities = Identities::open(limits);
     let sandbox = Some(Sandbox::prepare(limits, r_home, identities.has_users())?);
-    Ok((Outfit { helpers, sandbox }, Some(identities)))
+    let outfit = Outfit {
+        helpers,
+        sandbox,
+        bare,
+    };
+    Ok((outfit, Some(identities)))
 }
 
 fn refuse(control: impl AsFd, message: String) -> ExitCode {

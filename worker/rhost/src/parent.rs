@@ -125,6 +125,15 @@ impl Parent {
     }
 
     fn fork(&mut self, child: u64, dir: &std::path::Path) -> io::Result<()> {
+        if self.outfit.bare {
+            let living = Living {
+                number: child,
+                identity: Identity::default(),
+            };
+            self.children
+                .insert(fork::bare(&self.control, child)?, living);
+            return Ok(());
+        }
         match self.try_fork(dir) {
             Ok((forked, identity)) => {
                 let Forked {
