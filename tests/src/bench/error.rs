@@ -13,6 +13,9 @@ pub enum BenchError {
     /// R cannot be started, or fails.
     #[error("R cannot be started: {0}")]
     StartR(String),
+    /// The R host, or R beside it, fails.
+    #[error("the R host")]
+    Host(#[source] std::io::Error),
     /// No connection to the API.
     #[error("the API cannot be reached")]
     Connect(#[source] std::io::Error),

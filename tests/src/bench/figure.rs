@@ -5,9 +5,32 @@ use std::fmt;
 /// How many clients call at the same moment, one figure each.
 pub(super) const CLIENTS: [usize; 3] = [1, 16, 64];
 
-/// One row of the table.
+/// How many sessions stay open beside the one that is used, one figure each.
+pub(super) const OPEN: [usize; 2] = [1, 1000];
+
+/// Something that takes time: a row of the table of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Figure {
+    /// A fork that says a word.
+    BareFork,
+    /// A fork on demand that answers `1+1`.
+    Fork,
+    /// Whole lives of bare forks, from all parents.
+    BareLives,
+    /// Whole lives of sessions that answer once, from all parents.
+    Lives,
+    /// The first `1+1` of a child that was ready.
+    FirstAnswer,
+    /// A later one.
+    WarmAnswer,
+    /// A data frame to JSON.
+    ToJson,
+    /// By jsonlite.
+    JsonliteTo,
+    /// JSON to a data frame.
+    FromJson,
+    /// By jsonlite.
+    JsonliteFrom,
     /// Starting R and ending it.
     StartR,
     /// `POST /sessions`.
@@ -20,40 +43,66 @@ pub(super) enum Figure {
     FloorByRow(usize),
     /// The floor, rows that wait at the same moment sharing both.
     FloorGrouped(usize),
+    /// `1+1` at one client, with so many sessions open.
+    ExecuteBeside(usize),
 }
 
 impl Figure {
     /// Its name for machines.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::BareFork => "bare_fork",
+            Self::Fork => "fork",
+            Self::BareLives => "bare_lives",
+            Self::Lives => "lives",
+            Self::FirstAnswer => "first_answer",
+            Self::WarmAnswer => "warm_answer",
+            Self::ToJson => "to_json",
+            Self::JsonliteTo => "jsonlite_to",
+            Self::FromJson => "from_json",
+            Self::JsonliteFrom => "jsonlite_from",
             Self::StartR => "start_r",
             Self::Open => "open",
             Self::OpenAndExecute => "open_and_execute",
             Self::Execute(_) => "execute",
             Self::FloorByRow(_) => "floor_by_row",
             Self::FloorGrouped(_) => "floor_grouped",
+            Self::ExecuteBeside(1) => "execute_beside_none",
+            Self::ExecuteBeside(_) => "execute_beside_many",
         }
     }
 
     /// Its name for people.
     pub(super) const fn title(self) -> &'static str {
         match self {
+            Self::BareFork => "bare fork, one word",
+            Self::Fork => "fork on demand, 1+1",
+            Self::BareLives => "bare fork, word and end",
+            Self::Lives => "fork, 1+1 and end",
+            Self::FirstAnswer => "first 1+1 of a ready child",
+            Self::WarmAnswer => "warm 1+1",
+            Self::ToJson => "data frame, R to JSON",
+            Self::JsonliteTo => "the same by jsonlite",
+            Self::FromJson => "data frame, JSON to R",
+            Self::JsonliteFrom => "the same by jsonlite, a list",
             Self::StartR => "start R --vanilla",
             Self::Open => "open session",
             Self::OpenAndExecute => "open session + first 1+1",
             Self::Execute(_) => "execute 1+1",
             Self::FloorByRow(_) => "floor, row by row",
             Self::FloorGrouped(_) => "floor, grouped",
+            Self::ExecuteBeside(1) => "execute 1+1, one session open",
+            Self::ExecuteBeside(_) => "execute 1+1, 1,000 sessions open",
         }
     }
 
-    /// Clients at the same moment.
+    /// Clients at the same moment; where parents are at work, all of them count as one.
     pub(super) const fn clients(self) -> usize {
         match self {
-            Self::StartR | Self::Open | Self::OpenAndExecute => 1,
             Self::Execute(clients) | Self::FloorByRow(clients) | Self::FloorGrouped(clients) => {
                 clients
             }
+            _ => 1,
         }
     }
 }
@@ -61,5 +110,39 @@ impl Figure {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {} at once", self.title(), self.clients())
+    }
+}
+
+/// Something that is no time: a row of the table of amounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Quantity {
+    /// Console text from R to the worker's door.
+    Console,
+    /// Memory of an R of its own.
+    PlainR,
+    /// Memory of a session that has answered once, so many alive.
+    Idle(usize),
+    /// Memory of a session that has fitted a model, so many alive.
+    Fitted(usize),
+}
+
+impl Quantity {
+    /// What it is counted in.
+    pub(super) const fn unit(self) -> &'static str {
+        match self {
+            Self::Console => "MB/s",
+            _ => "MB",
+        }
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Console => f.write_str("console text from R"),
+            Self::PlainR => f.write_str("R --vanilla, waiting"),
+            Self::Idle(alive) => write!(f, "session after 1+1, {alive} alive"),
+            Self::Fitted(alive) => write!(f, "session after an lm, {alive} alive"),
+        }
     }
 }

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::stage::Stage;
+use crate::house::amqp_server;
+use crate::postgres::{Address, setting};
 
 /// How long a broker may take to say hello.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -41,12 +42,13 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Looks around.
-    pub(super) async fn look(stage: &Stage) -> Self {
-        let house = &stage.warren.house;
+    pub(super) async fn look() -> Self {
+        let database = Address::shared().connect().await;
         let facts = "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
             current_setting('server_version'),
             current_setting('fsync') = 'on' AND current_setting('synchronous_commit') = 'on'";
-        let [date, postgresql, durable] = first_row(&house.sql(facts).await);
+        let [date, postgresql, durable] =
+            first_row(&database.simple_query(facts).await.unwrap_or_default());
         Self {
             date,
             cores: available_parallelism().map_or(0, usize::from),
@@ -54,7 +56,7 @@ impl Machine {
             kernel: file("/proc/sys/kernel/osrelease"),
             r: r_version().await,
             postgresql,
-            rabbitmq: rabbitmq_version(house.amqp_server()).await,
+            rabbitmq: rabbitmq_version(amqp_server(&setting("WARREN_TEST_AMQP_URL"))).await,
             durable: durable == "t",
             release: !cfg!(debug_assertions),
         }

@@ -1,13 +1,18 @@
 //! The bench: how long Warren takes, beside the least that the same promises cost on the same machine.
 //!
-//! Everything is measured in one run, round by round: each round measures each `Figure` once, so that what the machine
-//! does meanwhile touches all of them alike. Ratios are made within a round, and the median over the rounds counts. The
-//! `floor` keeps what Warren promises of a job (durable rows, confirmed messages) and has neither HTTP nor R.
+//! Everything is measured in one run, group by group: those of a [`Group`] that are compared with each other are measured
+//! round by round, each once a round, so that what the machine does meanwhile touches all of them alike. Ratios are made
+//! within a round, and the median over the rounds counts. The `floor` keeps what Warren promises of a job (durable rows,
+//! confirmed messages) and has neither HTTP nor R. The R host is measured at its own door, beside forks of the same parents
+//! that do nothing, jsonlite, and an R of its own.
 
+mod api;
 mod cpu;
 mod error;
 mod figure;
 mod floor;
+mod group;
+mod host;
 mod http;
 mod load;
 mod machine;
@@ -15,47 +20,79 @@ mod plan;
 mod ratio;
 mod report;
 mod series;
+mod sessions;
 mod stage;
 mod start_r;
 mod table;
 mod warren;
 
-use std::collections::BTreeMap;
-
 pub use error::BenchError;
+pub use group::Group;
 pub use plan::Plan;
 pub use report::Report;
 
-use figure::Figure;
+use api::ApiStage;
+use host::HostStage;
 use machine::Machine;
-use series::Series;
-use stage::{Stage, Step};
+use report::Measured;
+use sessions::SessionsStage;
+use stage::{Found, Stage};
 
-/// Runs the whole bench. `progress` is told what is going on, a line at a time.
-pub async fn run(plan: &Plan, progress: &dyn Fn(&str)) -> Result<Report, BenchError> {
-    progress("starting Warren and the floor");
-    let stage = Stage::set_up().await?;
-    let machine = Machine::look(&stage).await;
-    progress("warming up");
-    for step in Step::all() {
-        stage.measure(step, &plan.warm_up()).await?;
-    }
-    let mut measured: BTreeMap<Figure, Series> = BTreeMap::new();
-    for round in 0..plan.rounds {
-        progress(&format!("round {} of {}", round + 1, plan.rounds));
-        for step in steps_of(round) {
-            for (figure, sample) in stage.measure(step, plan).await? {
-                progress(&format!("  {figure}: {sample}"));
-                measured.entry(figure).or_default().add(&sample);
+/// Hears what is going on, a line at a time.
+type Progress<'a> = &'a dyn Fn(&str);
+
+/// Runs these groups, one after another.
+pub async fn run(
+    plan: &Plan,
+    groups: &[Group],
+    progress: Progress<'_>,
+) -> Result<Report, BenchError> {
+    let machine = Machine::look().await;
+    let mut measured = Measured::default();
+    for group in groups {
+        progress(&format!("starting what `{group}` needs"));
+        match group {
+            Group::Host => rounds(HostStage::set_up()?, plan, progress, &mut measured).await?,
+            Group::Api => rounds(ApiStage::set_up().await?, plan, progress, &mut measured).await?,
+            Group::Sessions => {
+                let stage = SessionsStage::set_up().await?;
+                rounds(stage, plan, progress, &mut measured).await?;
             }
         }
     }
     Ok(Report::new(plan, machine, &measured))
 }
 
+async fn rounds<S: Stage>(
+    stage: S,
+    plan: &Plan,
+    progress: Progress<'_>,
+    measured: &mut Measured,
+) -> Result<(), BenchError> {
+    progress("warming up");
+    for step in S::steps() {
+        stage.measure(step, &plan.warm_up()).await?;
+    }
+    for round in 0..plan.rounds {
+        progress(&format!("round {} of {}", round + 1, plan.rounds));
+        for step in steps_of::<S>(round) {
+            for found in stage.measure(step, plan).await? {
+                match &found {
+                    Found::Times(figure, sample) => progress(&format!("  {figure}: {sample}")),
+                    Found::Amount(quantity, amount) => {
+                        progress(&format!("  {quantity}: {amount:.2} {}", quantity.unit()));
+                    }
+                }
+                measured.add(&found);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Forwards and backwards in turn, so that nothing always comes right after the same neighbour.
-fn steps_of(round: u32) -> Vec<Step> {
-    let mut steps = Step::all();
+fn steps_of<S: Stage>(round: u32) -> Vec<S::Step> {
+    let mut steps = S::steps();
     if round % 2 == 1 {
         steps.reverse();
     }

@@ -17,6 +17,16 @@ pub struct Plan {
     pub span_ms: u64,
     /// The most calls of one figure and round.
     pub most_calls: u64,
+    /// Children forked one after another, a round.
+    pub forks: u32,
+    /// Evaluations in one session, a round.
+    pub evaluations: u32,
+    /// Data frames a round, each way.
+    pub frames: u32,
+    /// Their rows.
+    pub frame_rows: u32,
+    /// Console text a round.
+    pub console_mib: u32,
 }
 
 impl Plan {
@@ -28,6 +38,11 @@ impl Plan {
             opens: 20,
             span_ms: 2500,
             most_calls: 50_000,
+            forks: 200,
+            evaluations: 2000,
+            frames: 3,
+            frame_rows: 100_000,
+            console_mib: 128,
         }
     }
 
@@ -39,6 +54,11 @@ impl Plan {
             opens: 2,
             span_ms: 150,
             most_calls: 200,
+            forks: 4,
+            evaluations: 10,
+            frames: 1,
+            frame_rows: 1000,
+            console_mib: 2,
         }
     }
 
@@ -56,6 +76,11 @@ impl Plan {
             opens: self.opens.min(5),
             span_ms: self.span_ms / 5,
             most_calls: self.most_calls,
+            forks: self.forks.min(10),
+            evaluations: self.evaluations.min(10),
+            frames: 1,
+            frame_rows: self.frame_rows.min(1000),
+            console_mib: self.console_mib.min(2),
         }
     }
 }

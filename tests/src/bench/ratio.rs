@@ -1,11 +1,10 @@
-//! Ratios and the bounds that issue 2 sets them. The bench says whether they hold, and judges nothing.
-
-use std::collections::BTreeMap;
+//! Ratios and the bounds that the project sets them. The bench says whether they hold, and judges nothing.
 
 use serde::Serialize;
 
-use super::figure::Figure;
-use super::series::{Round, Series, median};
+use super::figure::{Figure, Quantity};
+use super::report::Measured;
+use super::series::{Round, median};
 
 /// Where a ratio should be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -27,7 +26,7 @@ impl Bound {
     }
 }
 
-/// Two figures of the same rounds, one divided by the other.
+/// Two things of the same rounds, one divided by the other; or one alone, beside a bound of its own.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Ratio {
     /// What is divided by what.
@@ -42,77 +41,187 @@ pub(super) struct Ratio {
     pub(super) holds: bool,
 }
 
-/// A ratio to be made.
-struct Wanted {
-    title: &'static str,
-    of: Figure,
-    to: Figure,
-    what: fn(&Round) -> f64,
-    bound: Bound,
+/// What a ratio is made of.
+#[derive(Debug, Clone, Copy)]
+enum Term {
+    /// Median time, in milliseconds.
+    P50(Figure),
+    /// Calls a second.
+    Rate(Figure),
+    /// An amount.
+    Amount(Quantity),
+    /// Of a bound that is no ratio: 1.
+    Unit,
 }
 
-const P50: fn(&Round) -> f64 = |round| round.p50_ms;
-const RATE: fn(&Round) -> f64 = |round| round.rate_per_s;
+use Term::{Amount, P50, Rate, Unit};
 
-const WANTED: [Wanted; 4] = [
-    Wanted {
-        title: "p50 of open session / start R",
-        of: Figure::Open,
-        to: Figure::StartR,
-        what: P50,
-        bound: Bound::AtMost(1.0 / 50.0),
-    },
-    Wanted {
-        title: "p50 of execute / floor row by row, 1 client",
-        of: Figure::Execute(1),
-        to: Figure::FloorByRow(1),
-        what: P50,
-        bound: Bound::AtMost(1.3),
-    },
-    Wanted {
-        title: "rate of execute / floor row by row, 16 clients",
-        of: Figure::Execute(16),
-        to: Figure::FloorByRow(16),
-        what: RATE,
-        bound: Bound::AtLeast(0.75),
-    },
-    Wanted {
-        title: "rate of execute / floor grouped, 64 clients (next goal)",
-        of: Figure::Execute(64),
-        to: Figure::FloorGrouped(64),
-        what: RATE,
-        bound: Bound::AtLeast(0.6),
-    },
+/// Title, what is divided, by what, and where it should be.
+type Wanted = (&'static str, Term, Term, Bound);
+
+const WANTED: [Wanted; 19] = [
+    (
+        "rate of fork, 1+1, end / bare fork, all parents",
+        Rate(Figure::Lives),
+        Rate(Figure::BareLives),
+        Bound::AtLeast(0.6),
+    ),
+    (
+        "p50 of fork on demand + 1+1 / bare fork",
+        P50(Figure::Fork),
+        P50(Figure::BareFork),
+        Bound::AtMost(2.0),
+    ),
+    (
+        "p50 of the first 1+1 of a ready child, ms",
+        P50(Figure::FirstAnswer),
+        Unit,
+        Bound::AtMost(0.5),
+    ),
+    (
+        "p50 of a warm 1+1, ms",
+        P50(Figure::WarmAnswer),
+        Unit,
+        Bound::AtMost(0.15),
+    ),
+    (
+        "p50 of R to JSON, ms",
+        P50(Figure::ToJson),
+        Unit,
+        Bound::AtMost(1000.0),
+    ),
+    (
+        "p50 of JSON to R, ms",
+        P50(Figure::FromJson),
+        Unit,
+        Bound::AtMost(1000.0),
+    ),
+    (
+        "p50 of R to JSON / jsonlite",
+        P50(Figure::ToJson),
+        P50(Figure::JsonliteTo),
+        Bound::AtMost(1.0),
+    ),
+    (
+        "p50 of JSON to R / jsonlite",
+        P50(Figure::FromJson),
+        P50(Figure::JsonliteFrom),
+        Bound::AtMost(1.0),
+    ),
+    (
+        "console text, MB/s",
+        Amount(Quantity::Console),
+        Unit,
+        Bound::AtLeast(50.0),
+    ),
+    (
+        "memory of an idle session / plain R, 10 alive",
+        Amount(Quantity::Idle(10)),
+        Amount(Quantity::PlainR),
+        Bound::AtMost(1.0 / 40.0),
+    ),
+    (
+        "memory of an idle session / plain R, 100 alive",
+        Amount(Quantity::Idle(100)),
+        Amount(Quantity::PlainR),
+        Bound::AtMost(1.0 / 40.0),
+    ),
+    (
+        "memory after an lm / plain R, 10 alive",
+        Amount(Quantity::Fitted(10)),
+        Amount(Quantity::PlainR),
+        Bound::AtMost(1.0 / 10.0),
+    ),
+    (
+        "memory after an lm / plain R, 100 alive",
+        Amount(Quantity::Fitted(100)),
+        Amount(Quantity::PlainR),
+        Bound::AtMost(1.0 / 10.0),
+    ),
+    (
+        "p50 of open session / start R",
+        P50(Figure::Open),
+        P50(Figure::StartR),
+        Bound::AtMost(1.0 / 50.0),
+    ),
+    (
+        "p50 of open session + first 1+1 / start R",
+        P50(Figure::OpenAndExecute),
+        P50(Figure::StartR),
+        Bound::AtMost(1.0 / 50.0),
+    ),
+    (
+        "p50 of execute / floor row by row, 1 client",
+        P50(Figure::Execute(1)),
+        P50(Figure::FloorByRow(1)),
+        Bound::AtMost(1.3),
+    ),
+    (
+        "rate of execute / floor row by row, 16 clients",
+        Rate(Figure::Execute(16)),
+        Rate(Figure::FloorByRow(16)),
+        Bound::AtLeast(0.75),
+    ),
+    (
+        "rate of execute / floor grouped, 64 clients (next goal)",
+        Rate(Figure::Execute(64)),
+        Rate(Figure::FloorGrouped(64)),
+        Bound::AtLeast(0.6),
+    ),
+    (
+        "p50 of execute, 1,000 sessions open / one",
+        P50(Figure::ExecuteBeside(1000)),
+        P50(Figure::ExecuteBeside(1)),
+        Bound::AtMost(2.0),
+    ),
 ];
 
-/// Every ratio whose figures were measured.
-pub(super) fn all(measured: &BTreeMap<Figure, Series>) -> Vec<Ratio> {
+/// Every ratio whose parts were measured.
+pub(super) fn all(measured: &Measured) -> Vec<Ratio> {
     WANTED
         .iter()
         .filter_map(|wanted| ratio(wanted, measured))
         .collect()
 }
 
-fn ratio(wanted: &Wanted, measured: &BTreeMap<Figure, Series>) -> Option<Ratio> {
-    let of = measured.get(&wanted.of)?.rounds();
-    let to = measured.get(&wanted.to)?.rounds();
-    let divide = |(of, to)| (wanted.what)(of) / (wanted.what)(to);
-    let rounds: Vec<f64> = of.iter().zip(to).map(divide).collect();
+fn ratio((title, of, to, bound): &Wanted, measured: &Measured) -> Option<Ratio> {
+    let of = of.rounds(measured)?;
+    let to = match to {
+        Unit => vec![1.0; of.len()],
+        peer => peer.rounds(measured)?,
+    };
+    let rounds: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
     let value = median(&rounds)?;
     Some(Ratio {
-        title: wanted.title,
+        title,
         value,
         rounds,
-        bound: wanted.bound,
-        holds: wanted.bound.holds(value),
+        bound: *bound,
+        holds: bound.holds(value),
     })
+}
+
+impl Term {
+    /// Its value in each round; none when it was not measured.
+    fn rounds(self, measured: &Measured) -> Option<Vec<f64>> {
+        let of = |figure, what: fn(&Round) -> f64| {
+            let series = measured.times.get(&figure)?;
+            Some(series.rounds().iter().map(what).collect())
+        };
+        match self {
+            P50(figure) => of(figure, |round| round.p50_ms),
+            Rate(figure) => of(figure, |round| round.rate_per_s),
+            Amount(quantity) => measured.amounts.get(&quantity).cloned(),
+            Unit => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::series::Sample;
+    use super::super::series::{Sample, Series};
     use super::*;
 
     fn series(ms: &[u64]) -> Series {
@@ -126,14 +235,39 @@ mod tests {
     #[test]
     fn a_ratio_is_made_within_each_round() {
         // The medians of both are 2 ms; round by round the ratios are 1, 0.5 and 0.1.
-        let measured = BTreeMap::from([
-            (Figure::Execute(1), series(&[2, 1, 2])),
-            (Figure::FloorByRow(1), series(&[2, 2, 20])),
-        ]);
+        let mut measured = Measured::default();
+        measured
+            .times
+            .insert(Figure::Execute(1), series(&[2, 1, 2]));
+        measured
+            .times
+            .insert(Figure::FloorByRow(1), series(&[2, 2, 20]));
         let ratios = all(&measured);
         assert_eq!(ratios.len(), 1);
         assert!((ratios[0].value - 0.5).abs() < 0.001);
         assert!(ratios[0].holds);
+    }
+
+    #[test]
+    fn a_bound_without_a_peer_is_held_against_the_thing_itself() {
+        let mut measured = Measured::default();
+        measured
+            .times
+            .insert(Figure::WarmAnswer, series(&[1, 2, 3]));
+        measured
+            .amounts
+            .insert(Quantity::Console, vec![80.0, 40.0, 60.0]);
+        let ratios = all(&measured);
+        let values: Vec<f64> = ratios.iter().map(|ratio| ratio.value).collect();
+        assert_eq!(values, [2.0, 60.0]);
+        assert_eq!([ratios[0].holds, ratios[1].holds], [false, true]);
+    }
+
+    #[test]
+    fn what_is_divided_by_something_that_was_not_measured_is_left_out() {
+        let mut measured = Measured::default();
+        measured.times.insert(Figure::Fork, series(&[1]));
+        assert!(all(&measured).is_empty());
     }
 
     #[test]

@@ -5,12 +5,33 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::figure::Figure;
+use super::figure::{Figure, Quantity};
 use super::machine::Machine;
 use super::plan::Plan;
 use super::ratio::{self, Bound, Ratio};
-use super::series::{Round, Series};
+use super::series::{Round, Series, median};
+use super::stage::Found;
 use super::table::Table;
+
+/// What all rounds found.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub(super) times: BTreeMap<Figure, Series>,
+    /// One of each round.
+    pub(super) amounts: BTreeMap<Quantity, Vec<f64>>,
+}
+
+impl Measured {
+    /// Adds what a round found.
+    pub(super) fn add(&mut self, found: &Found) {
+        match found {
+            Found::Times(figure, sample) => self.times.entry(*figure).or_default().add(sample),
+            Found::Amount(quantity, amount) => {
+                self.amounts.entry(*quantity).or_default().push(*amount);
+            }
+        }
+    }
+}
 
 /// Everything a run found.
 #[derive(Debug, Clone, Serialize)]
@@ -18,6 +39,7 @@ pub struct Report {
     machine: Machine,
     plan: Plan,
     figures: Vec<Row>,
+    amounts: Vec<Amount>,
     ratios: Vec<Ratio>,
 }
 
@@ -36,6 +58,27 @@ struct Row {
     /// CPU time a call, by who spent it.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     cpu_ms_per_call: Vec<(&'static str, f64)>,
+}
+
+/// One amount.
+#[derive(Debug, Clone, Serialize)]
+struct Amount {
+    name: String,
+    unit: &'static str,
+    /// Median of the rounds.
+    value: f64,
+    rounds: Vec<f64>,
+}
+
+impl Amount {
+    fn new(quantity: Quantity, rounds: &[f64]) -> Self {
+        Self {
+            name: quantity.to_string(),
+            unit: quantity.unit(),
+            value: median(rounds).unwrap_or_default(),
+            rounds: rounds.to_vec(),
+        }
+    }
 }
 
 /// Pairs as an object, in their own order.
@@ -61,13 +104,17 @@ impl Row {
 
 impl Report {
     /// Puts together what was measured.
-    pub(super) fn new(plan: &Plan, machine: Machine, measured: &BTreeMap<Figure, Series>) -> Self {
-        let rows = measured.iter();
+    pub(super) fn new(plan: &Plan, machine: Machine, measured: &Measured) -> Self {
+        let rows = measured.times.iter();
+        let amounts = measured.amounts.iter();
         Self {
             machine,
             plan: plan.clone(),
             figures: rows
                 .map(|(figure, series)| Row::new(*figure, series))
+                .collect(),
+            amounts: amounts
+                .map(|(quantity, rounds)| Amount::new(*quantity, rounds))
                 .collect(),
             ratios: ratio::all(measured),
         }
@@ -86,6 +133,20 @@ impl Report {
             ]);
         }
         table
+    }
+
+    /// Nothing when no group has amounts.
+    fn amounts(&self) -> Option<Table> {
+        self.amounts.first()?;
+        let mut table = Table::new(&["", "median", ""]);
+        for amount in &self.amounts {
+            table.row(vec![
+                amount.name.clone(),
+                format!("{:.2}", amount.value),
+                amount.unit.to_owned(),
+            ]);
+        }
+        Some(table)
     }
 
     fn ratios(&self) -> Table {
@@ -159,7 +220,11 @@ impl fmt::Display for Report {
             "{} rounds; p50 and p99 of all calls, rates and ratios as medians of the rounds",
             self.plan.rounds
         )?;
-        write!(f, "\n{}\n{}", self.figures(), self.ratios())?;
+        write!(f, "\n{}", self.figures())?;
+        if let Some(amounts) = self.amounts() {
+            write!(f, "\n{amounts}")?;
+        }
+        write!(f, "\n{}", self.ratios())?;
         match self.cpu() {
             Some(cpu) => write!(f, "\n{cpu}"),
             None => Ok(()),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::BenchError;
 use super::http::{Connection, Target};
 use super::load::Caller;
-use crate::{Builder, House};
+use crate::{Builder, House, WorkerOptions};
 
 /// What is executed.
 const CODE: &str = r#"{"code":"1+1"}"#;
@@ -36,7 +36,13 @@ struct Executed {
 impl Warren {
     /// Starts it and opens this many sessions.
     pub(super) async fn start(sessions: usize) -> Result<Self, BenchError> {
-        let house = Builder::new().as_shipped().build().await;
+        let mut house = Builder::new().as_shipped().workers(0).build().await;
+        house
+            .add_worker(WorkerOptions {
+                env: vec![("WARREN_SESSION_SLOTS".to_owned(), slots(sessions))],
+                ..WorkerOptions::default()
+            })
+            .await;
         let admin = house.admin().await;
         let target = Target::new(house.apis[0].addr, admin.token())?;
         let mut warren = Self {
@@ -81,6 +87,11 @@ impl Warren {
         }
         Ok((opened, answered))
     }
+}
+
+/// Places for sessions: the worker's default, or more where more are wanted.
+fn slots(sessions: usize) -> String {
+    (sessions + 100).max(200).to_string()
 }
 
 /// A client with a session and a connection of its own.

@@ -14,12 +14,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use warren_common::telemetry::chain;
-use warren_tests::bench::{self, Plan};
+use warren_tests::bench::{self, Group, Plan};
 
 /// Measures Warren beside the least that its promises cost, and starting R.
 #[derive(Parser)]
 #[command(name = "warren-bench", version)]
 struct Args {
+    /// What to measure
+    #[arg(value_enum, default_values_t = [Group::Host, Group::Api])]
+    groups: Vec<Group>,
     /// Print JSON in place of the table
     #[arg(long)]
     json: bool,
@@ -41,7 +44,7 @@ async fn main() -> ExitCode {
     };
     // When told to stop, the run is dropped, and with it every process and database that it made.
     let report = tokio::select! {
-        report = bench::run(&plan, &|line| eprintln!("{line}")) => report,
+        report = bench::run(&plan, &args.groups, &|line| eprintln!("{line}")) => report,
         () = told_to_stop() => {
             eprintln!("warren-bench: stopped");
             return ExitCode::from(130);

@@ -280,14 +280,7 @@ impl House {
     ///
     /// When its address cannot be read.
     pub fn amqp_server(&self) -> SocketAddr {
-        let address = self
-            .amqp
-            .rsplit('@')
-            .next()
-            .and_then(|rest| rest.split('/').next());
-        address
-            .and_then(|address| address.parse().ok())
-            .expect("host and port of RabbitMQ")
+        amqp_server(&self.amqp)
     }
 
     /// The address of RabbitMQ by way of a link.
@@ -295,4 +288,19 @@ impl House {
         self.amqp
             .replacen(&self.amqp_server().to_string(), &link.to_string(), 1)
     }
+}
+
+/// Where RabbitMQ is, out of its address.
+///
+/// # Panics
+///
+/// When the address cannot be read.
+pub(crate) fn amqp_server(url: &str) -> SocketAddr {
+    let address = url
+        .rsplit('@')
+        .next()
+        .and_then(|rest| rest.split('/').next());
+    address
+        .and_then(|address| address.parse().ok())
+        .expect("host and port of RabbitMQ")
 }

@@ -11,6 +11,7 @@ use warren_common::id::ApiId;
 use warren_common::queue::{Broker, Role, Topology};
 use warren_common::store::{Commit, Db};
 
+pub(crate) use build::amqp_server;
 pub use build::{Builder, WorkerOptions};
 
 use crate::client::Client;

@@ -1,0 +1,26 @@
+//! What can be measured by itself.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// Figures that are compared with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// The R host at its own door: forks, answers, values, console, memory
+    Host,
+    /// Through the API, beside the floor and a start of R
+    Api,
+    /// A worker with 1,000 open sessions beside one with a single session; needs about 2 GB
+    Sessions,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Api => "api",
+            Self::Sessions => "sessions",
+        })
+    }
+}
