@@ -94,12 +94,12 @@ impl Parent {
             .args(["--worker-pid", &std::process::id().to_string()])
             // Nobody ticks here: the end of the socket ends the parent.
             .args(["--tick-limit-ms", "600000"])
-            .args(["--sandbox", "on"])
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null());
-        if forks == Forks::Bare {
-            command.args(["--bare-forks", "on"]);
-        }
+        match forks {
+            Forks::Sessions => command.args(["--sandbox", "on"]),
+            Forks::Bare => command.args(["--sandbox", "off", "--bare-forks", "on"]),
+        };
         Ok(Self {
             process: command.spawn()?,
             control,

@@ -9,7 +9,9 @@ mod forks;
 mod memory;
 mod runs;
 
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
@@ -45,7 +47,13 @@ pub(super) struct HostStage {
 impl HostStage {
     /// Makes the place.
     pub(super) fn set_up() -> Result<Self, BenchError> {
-        let dir = TempDir::with_prefix("warren-bench-").map_err(BenchError::Host)?;
+        let made = || {
+            let dir = TempDir::with_prefix("warren-bench-")?;
+            // Open to pass through, as the worker's is: sessions may be users of their own.
+            fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
+            Ok(dir)
+        };
+        let dir = made().map_err(BenchError::Host)?;
         Ok(Self { dir })
     }
 }
