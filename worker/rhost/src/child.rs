@@ -16,7 +16,7 @@ use crate::eval;
 use crate::ffi::{f, v};
 use crate::identity::Identity;
 use crate::run;
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::setup::Helpers;
 
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
@@ -67,9 +67,6 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
     crash::watch(birth.note)?;
     let frames = descriptors(birth)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    if birth.outfit.sandbox.is_some() {
-        sandbox::bound_capabilities();
-    }
     offer_to_the_oom_killer();
     birth.identity.enter()?;
     let work = directories(birth.dir)?;

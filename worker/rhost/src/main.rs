@@ -90,10 +90,13 @@ fn prepare(
         return Ok((outfit, None));
     };
     let identities = Identities::open(limits);
-    let sandbox = Some(Sandbox::prepare(limits, r_home, identities.has_users())?);
+    let sandbox = Sandbox::prepare(limits, r_home, identities.has_users())?;
+    sandbox
+        .confine_parent()
+        .map_err(|error| format!("the parent cannot be confined: {error}"))?;
     let outfit = Outfit {
         helpers,
-        sandbox,
+        sandbox: Some(sandbox),
         bare,
     };
     Ok((outfit, Some(identities)))

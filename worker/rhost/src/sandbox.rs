@@ -157,15 +157,21 @@ impl Sandbox {
         list
     }
 
-    /// Locks this process and all it will start into `dir`. There is no way back.
-    pub(crate) fn enter(&self, dir: &Path) -> io::Result<()> {
-        self.limit_resources()?;
-        give_up_capabilities()?;
-        self.limit_paths(dir)?;
+    /// Takes from the parent what neither it nor a child ever needs. Children inherit that, where each would otherwise pay for
+    /// having its filters checked and compiled by the kernel.
+    pub(crate) fn confine_parent(&self) -> io::Result<()> {
+        bound_capabilities();
         for filter in &self.filters {
             seccompiler::apply_filter(filter).map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// Locks this process, a child of a confined parent, and all it will start into `dir`. There is no way back.
+    pub(crate) fn enter(&self, dir: &Path) -> io::Result<()> {
+        self.limit_resources()?;
+        give_up_capabilities()?;
+        self.limit_paths(dir)
     }
 
     fn limit_paths(&self, dir: &Path) -> io::Result<()> {
@@ -215,7 +221,7 @@ impl Sandbox {
 }
 
 /// Takes every capability away from whatever this process will ever execute. Before it gives up its own.
-pub(crate) fn bound_capabilities() {
+fn bound_capabilities() {
     for capability in 0..64 {
         // Fails at the first number that is no capability, and at every one without the right to do it.
         // SAFETY: `prctl` with these arguments reads no memory.
