@@ -63,7 +63,7 @@ pub(crate) fn live(birth: &Birth<'_>) -> ! {
 
 fn settle(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::setpgid(None, None)?;
-    default_signals();
+    listen_to_signals();
     crash::watch(birth.note)?;
     let frames = descriptors(birth)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -96,9 +96,9 @@ fn die_with(parent: Pid) -> io::Result<()> {
     }
 }
 
-/// Undoes what Rust's runtime and the parent set. R may write to broken pipes and beyond the longest file, so these signals
+/// In the parent, for its children to inherit: undoes what Rust's runtime set. R may write to broken pipes and beyond the longest file, so these signals
 /// get a handler that does nothing, and the write fails: unlike "ignore" it is not passed on to programs that user code starts.
-fn default_signals() {
+pub(crate) fn default_signals() {
     extern "C" fn ignore(_signal: c_int) {}
     // SAFETY: zeroed actions are filled before use; the handlers are safe at any time; sets are initialised.
     unsafe {
@@ -112,6 +112,13 @@ fn default_signals() {
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut());
         libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
+    }
+}
+
+/// Undoes what the parent blocks, and takes interrupts.
+fn listen_to_signals() {
+    // SAFETY: the set is initialised before use.
+    unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());

@@ -11,7 +11,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus};
 use warren_rhost::control::{Exit, FromParent, Hello, Protection, ProtectionState, ToParent};
 use warren_rhost::processes;
 
-use crate::child::Outfit;
+use crate::child::{self, Outfit};
 use crate::crash::Note;
 use crate::fork::{self, Forked};
 use crate::identity::{Identities, Identity};
@@ -33,6 +33,7 @@ pub(crate) fn serve(
         tick_limit_ms: u64::try_from(tick_limit.as_millis()).unwrap_or(u64::MAX),
         protections: protections(&outfit, identities.as_ref()),
     };
+    child::default_signals();
     let deaths = child_signals()?;
     let mut parent = Parent {
         control,
