@@ -69,7 +69,7 @@ impl Sandbox {
             .map(PathBuf::from)
             .chain([r_home.to_owned()])
             .chain(libraries());
-        for path in read {
+        for path in outermost(read) {
             rules.extend(rule(&path, AccessFs::from_read(abi), abi));
         }
         for path in WRITE {
@@ -285,6 +285,16 @@ fn rule(path: &Path, access: BitFlags<AccessFs>, abi: ABI) -> Option<(PathFd, Bi
     Some((file, access))
 }
 
+/// Leaves out what does not exist, and what lies below another: a rule holds for everything below its path, and every
+/// child pays for each rule. On systems where `/lib` is a link into `/usr` that is a third of them.
+fn outermost(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut real: Vec<PathBuf> = paths.filter_map(|path| path.canonicalize().ok()).collect();
+    real.sort();
+    // Sorted by parts, a path comes before everything below it.
+    real.dedup_by(|later, kept| later.starts_with(&*kept));
+    real
+}
+
 /// Places of packages that the operator named.
 fn libraries() -> Vec<PathBuf> {
     ["R_LIBS", "R_LIBS_SITE"]
@@ -318,5 +328,25 @@ fn landlock_abi(at_most: i32) -> Result<ABI, String> {
         4 => Ok(ABI::V4),
         5 => Ok(ABI::V5),
         _ => Ok(ABI::V6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_below_another_needs_no_rule() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["a/b", "ab"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("a/b"), root.join("link")).unwrap();
+        let paths = ["ab", "link", "a/b", "a", "missing"].map(|name| root.join(name));
+        assert_eq!(
+            outermost(paths.into_iter()),
+            [root.join("a"), root.join("ab")]
+        );
     }
 }
