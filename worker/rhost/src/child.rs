@@ -13,11 +13,12 @@ use rustix::process::{Pid, Signal};
 use crate::console;
 use crate::crash::{self, Note};
 use crate::eval;
-use crate::ffi::{f, v};
+use crate::ffi::{f, sexptype, v};
 use crate::identity::Identity;
 use crate::run;
 use crate::sandbox::Sandbox;
 use crate::setup::Helpers;
+use crate::value;
 
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
 const FRAMES_FROM: c_int = 200;
@@ -217,10 +218,32 @@ fn become_r_child(birth: &Birth<'_>) -> io::Result<()> {
         .mode(0o700)
         .recursive(true)
         .create(work.join(LIBRARY))?;
-    let work = work
-        .to_str()
-        .ok_or_else(|| io::Error::other("its directory's name is not UTF-8"))?;
-    eval::text_of(birth.outfit.helpers.settle, work)
-        .map(|_| ())
+    let library = work.join(LIBRARY);
+    let (Some(work), Some(library)) = (work.to_str(), library.to_str()) else {
+        return Err(io::Error::other("its directory's name is not UTF-8"));
+    };
+    tell_places(birth.outfit.helpers, work, library)
         .map_err(|failure| io::Error::other(failure.message()))
+}
+
+/// Plots go to the working directory, and a library in it comes before the others. Without R code: what it would touch on
+/// the way, each child would have to copy.
+fn tell_places(helpers: Helpers, work: &str, library: &str) -> Result<(), eval::Failure> {
+    eval::protected(|| {
+        // SAFETY: inside a protected call; objects are protected while others are made, and both environments for good.
+        unsafe {
+            let name = (f().Rf_install)(c".lib.loc".as_ptr());
+            let others = (f().Rf_findVarInFrame)(helpers.libraries, name);
+            let count = (f().Rf_xlength)(others);
+            let all = (f().Rf_protect)((f().Rf_allocVector)(sexptype::STRING, count + 1));
+            (f().SET_STRING_ELT)(all, 0, value::char(library));
+            for at in 0..count {
+                (f().SET_STRING_ELT)(all, at + 1, (f().STRING_ELT)(others, at));
+            }
+            (f().Rf_defineVar)(name, all, helpers.libraries);
+            let place = (f().Rf_protect)((f().Rf_ScalarString)(value::char(work)));
+            (f().Rf_defineVar)((f().Rf_install)(c"work".as_ptr()), place, helpers.plots);
+            (f().Rf_unprotect)(2);
+        }
+    })
 }

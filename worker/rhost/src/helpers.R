@@ -1,4 +1,4 @@
-# The host's own functions, in the order in which setup.rs takes them. They live where user code does not reach, and call
+# The host's own functions, and two environments, in the order in which setup.rs takes them. They live where user code does not reach, and call
 # base by way of their environment.
 
 local({
@@ -112,12 +112,7 @@ local({
       exists(current, globalenv(), mode = "function"))) options(device = device)
   }
 
-  settle <- function(work) {
-    assign(".lib.loc", c(file.path(work, ".library"), .libPaths()), envir = environment(.libPaths))
-    plots$work <- work
-    work
-  }
-
   options(device = device)
-  lapply(list(parse_message, choose, promise, end_of_run, settle), compiler::cmpfun)
+  functions <- lapply(list(parse_message, choose, promise, end_of_run), compiler::cmpfun)
+  c(functions, environment(.libPaths), plots)
 })

@@ -19,8 +19,10 @@ pub(crate) struct Helpers {
     pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
-    /// Tells R the session's working directory: plots go there, and a library in it comes before the others.
-    pub(crate) settle: Sexp,
+    /// Where `.libPaths` keeps them, under the name `.lib.loc`.
+    pub(crate) libraries: Sexp,
+    /// Where the device for plots finds the working directory, under the name `work`.
+    pub(crate) plots: Sexp,
 }
 
 /// Initialises R, loads the packages and runs the warm-up.
@@ -75,14 +77,15 @@ fn initialise() {
 
 fn helpers() -> Result<Helpers, String> {
     let list = eval::run_own(include_str!("helpers.R"))?;
-    // SAFETY: helpers.R ends with a list of five functions, which `run_own` keeps from the collector.
+    // SAFETY: helpers.R ends with a list of four functions and two environments, which `run_own` keeps from the collector.
     let item = |at| unsafe { (f().VECTOR_ELT)(list, at) };
     Ok(Helpers {
         parse_message: item(0),
         choose: item(1),
         promise: item(2),
         end_of_run: item(3),
-        settle: item(4),
+        libraries: item(4),
+        plots: item(5),
     })
 }
 
