@@ -187,7 +187,7 @@ impl Parent {
 
     fn receive(&mut self) -> io::Result<(FromParent, Vec<OwnedFd>)> {
         wait(&mut [self.readable()])?;
-        let mut packet = [0; MAX_PACKET_BYTES];
+        let mut packet = vec![0; MAX_PACKET_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = rustix::net::recvmsg(
