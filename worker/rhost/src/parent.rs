@@ -85,7 +85,8 @@ struct Living {
     /// The worker's number for the child.
     number: u64,
     identity: Identity,
-    note: Note,
+    /// None of a bare fork.
+    note: Option<Note>,
 }
 
 impl Parent {
@@ -130,6 +131,7 @@ impl Parent {
             let living = Living {
                 number: child,
                 identity: Identity::default(),
+                note: None,
             };
             self.children
                 .insert(fork::bare(&self.control, child)?, living);
@@ -148,7 +150,7 @@ impl Parent {
                 let living = Living {
                     number,
                     identity,
-                    note,
+                    note: Some(note),
                 };
                 self.children.insert(pid, living);
                 let message = FromParent::Forked {
@@ -234,7 +236,8 @@ fn exit_of(status: WaitStatus, living: &Living) -> Exit {
         Some(signal) => Exit::Signal {
             signal,
             out_of_memory: signal == libc::SIGKILL && living.identity.ran_out_of_memory(),
-            stack_overflow: signal == libc::SIGSEGV && living.note.says_stack_overflow(),
+            stack_overflow: signal == libc::SIGSEGV
+                && living.note.as_ref().is_some_and(Note::says_stack_overflow),
         },
         None => Exit::Status {
             code: status.exit_status().unwrap_or(-1),
