@@ -120,8 +120,8 @@ impl Parent {
         PollFd::new(&self.control, PollFlags::IN)
     }
 
-    /// Asks for a child, with a directory when it is a session's. Does not wait for it.
-    pub(super) fn ask(&mut self) -> io::Result<u64> {
+    /// Asks for a child, with a directory when it is a session's: one for now, or `ahead` of demand. Does not wait for it.
+    pub(super) fn ask(&mut self, ahead: bool) -> io::Result<u64> {
         let child = self.next_child;
         self.next_child += 1;
         let dir = self.dir.join(child.to_string());
@@ -129,7 +129,7 @@ impl Parent {
             DirBuilder::new().mode(0o700).create(&dir)?;
             self.living.insert(child, dir.clone());
         }
-        let packet = serde_json::to_vec(&ToParent::Fork { child, dir })?;
+        let packet = serde_json::to_vec(&ToParent::Fork { child, dir, ahead })?;
         rustix::net::sendmsg(
             &self.control,
             &[IoSlice::new(&packet)],
@@ -166,9 +166,19 @@ impl Parent {
         }
     }
 
-    /// Forks a session and waits until it takes code.
+    /// Forks a session on demand and waits until it takes code.
     pub(super) fn fork(&mut self) -> io::Result<Session> {
-        self.ask()?;
+        self.ask(false)?;
+        self.forked()
+    }
+
+    /// Forks a session as the worker does for its pool.
+    pub(super) fn fork_ahead(&mut self) -> io::Result<Session> {
+        self.ask(true)?;
+        self.forked()
+    }
+
+    fn forked(&mut self) -> io::Result<Session> {
         loop {
             if let Told::Forked(mut session) = self.hear()? {
                 session.ready()?;

@@ -21,26 +21,26 @@ pub(super) fn answers(parent: &mut Parent, forks: Forks, plan: &Plan) -> io::Res
     let mut times = Vec::new();
     for _ in 0..plan.forks {
         let began = Instant::now();
-        let child = parent.ask()?;
-        let session = match forks {
-            Forks::Bare => None,
-            Forks::Sessions => Some(first_answer(parent)?),
+        let (child, session) = match forks {
+            Forks::Bare => {
+                let child = parent.ask(false)?;
+                // Its only word is its answer.
+                if !matches!(parent.hear()?, Told::Bare) {
+                    return Err(io::Error::other("a bare child said nothing"));
+                }
+                (child, None)
+            }
+            Forks::Sessions => {
+                let mut session = parent.fork()?;
+                session.run(CODE, Values::default())?;
+                (session.child, Some(session))
+            }
         };
-        // A bare child's only word is its answer.
-        if forks == Forks::Bare && !matches!(parent.hear()?, Told::Bare) {
-            return Err(io::Error::other("a bare child said nothing"));
-        }
         times.push(began.elapsed());
         drop(session);
         while !matches!(parent.hear()?, Told::Exited(ended) if ended == child) {}
     }
     Ok(Sample::in_turn(times))
-}
-
-fn first_answer(parent: &mut Parent) -> io::Result<Session> {
-    let mut session = parent.fork()?;
-    session.run(CODE, Values::default())?;
-    Ok(session)
 }
 
 /// Whole lives, as many as all parents together can make: fork, answer, end.
@@ -86,7 +86,7 @@ impl<'a> Crowd<'a> {
         let began = Instant::now();
         loop {
             while self.born.len() < AT_ONCE && began.elapsed() < span {
-                let child = self.parent.ask()?;
+                let child = self.parent.ask(false)?;
                 self.born.insert(child, Instant::now());
             }
             if self.born.is_empty() {

@@ -45,7 +45,7 @@ pub(super) fn of_sessions(parents: usize, count: usize, dir: &Path) -> io::Resul
     let mut sessions = Vec::new();
     for number in 0..count {
         let place = number % parents.len();
-        sessions.push(parents[place].fork()?);
+        sessions.push(parents[place].fork_ahead()?);
     }
     run_all(&mut sessions, CODE)?;
     let idle = share(&parents, &sessions)?;

@@ -17,7 +17,7 @@ const TEXT_BYTES: u64 = 1 << 20;
 pub(super) fn firsts(parent: &mut Parent, plan: &Plan) -> io::Result<Sample> {
     let mut times = Vec::new();
     while times.len() < plan.forks as usize {
-        let ready: io::Result<Vec<_>> = (0..READY).map(|_| parent.fork()).collect();
+        let ready: io::Result<Vec<_>> = (0..READY).map(|_| parent.fork_ahead()).collect();
         for mut session in ready? {
             let began = Instant::now();
             session.run(CODE, Values::default())?;
