@@ -14,6 +14,7 @@ use crate::console;
 use crate::crash::{self, Note};
 use crate::eval;
 use crate::ffi::{f, sexptype, v};
+use crate::heap;
 use crate::identity::Identity;
 use crate::run;
 use crate::sandbox::Sandbox;
@@ -29,6 +30,8 @@ const LIBRARY: &str = ".library";
 /// What a child is born with.
 pub(crate) struct Birth<'a> {
     pub(crate) dir: &'a Path,
+    /// Whether it has the time to warm up.
+    pub(crate) ahead: bool,
     pub(crate) parent: Pid,
     pub(crate) frames: OwnedFd,
     pub(crate) console: OwnedFd,
@@ -64,6 +67,7 @@ pub(crate) fn live(birth: &Birth<'_>) -> ! {
 
 fn settle(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::setpgid(None, None)?;
+    heap::small_pages();
     listen_to_signals();
     crash::watch(birth.note)?;
     let frames = descriptors(birth)?;
@@ -78,7 +82,7 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
         sandbox.enter(birth.dir)?;
     }
     close_others(&frames)?;
-    run::open(frames, work, birth.outfit.helpers)
+    run::open(frames, work, birth.outfit.helpers, birth.ahead)
 }
 
 /// When the machine as a whole runs out of memory, a session goes before the worker and before anything else on it.

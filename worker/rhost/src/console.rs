@@ -160,6 +160,11 @@ pub(crate) fn end_private(saved: Saved) {
     REASON.store(saved.reason, Relaxed);
 }
 
+/// Drops what R prints, or no longer.
+pub(crate) fn mute(mute: bool) {
+    MUTED.store(mute, Relaxed);
+}
+
 /// Writes text of the host's own to the console.
 pub(crate) fn say(text: &str) {
     put(text.as_bytes());

@@ -20,6 +20,10 @@ pub enum ToParent {
         /// The child's own directory. It exists, is empty and belongs to the child's uid.
         /// The working directory of R is `dir/work`, `tempdir()` lies below `dir/tmp`; the host makes both.
         dir: PathBuf,
+        /// Nobody waits for it yet, so there is time for a run of its own before it says that it is ready: the first run of
+        /// a user is then as fast as the second.
+        #[serde(default)]
+        ahead: bool,
     },
     /// Kill the child's process group and every descendant. Answered by [`FromParent::Exited`].
     Kill {

@@ -123,6 +123,18 @@ pub(crate) fn text_of(function: Sexp, argument: &str) -> Result<String, Failure>
     Ok(answer)
 }
 
+/// Makes `.Last.value` what it is in an R that has run nothing: unbound.
+pub(crate) fn forget_last_value() {
+    // It cannot be locked yet: no code of a user has run.
+    let _ = protected(|| {
+        // SAFETY: inside a protected call; symbols and the unbound value are never collected.
+        unsafe {
+            let name = (f().Rf_install)(c".Last.value".as_ptr());
+            (f().Rf_defineVar)(name, *v().R_UnboundValue, *v().R_BaseEnv);
+        }
+    });
+}
+
 /// Parsed code, kept from the collector until it is dropped.
 pub(crate) struct Parsed(Sexp);
 

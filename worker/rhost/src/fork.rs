@@ -26,7 +26,12 @@ pub(crate) struct Forked {
 }
 
 /// Forks a child that lives in `dir`.
-pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Result<Forked> {
+pub(crate) fn fork(
+    dir: &Path,
+    ahead: bool,
+    outfit: &Outfit,
+    identity: &Identity,
+) -> io::Result<Forked> {
     let (frames, child_frames) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -44,6 +49,7 @@ pub(crate) fn fork(dir: &Path, outfit: &Outfit, identity: &Identity) -> io::Resu
             drop((frames, console));
             child::live(&child::Birth {
                 dir,
+                ahead,
                 parent,
                 frames: child_frames,
                 console: child_console,

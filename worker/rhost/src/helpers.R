@@ -104,8 +104,9 @@ local({
       carrier <<- ""
     }
     if (length(plots$open) || length(plots$stages)) close_plots()
-    while (sink.number() > 0L) sink()
-    if (sink.number(type = "message") != 2L) sink(type = "message")
+    # sink.number() itself takes its argument apart first, after every run.
+    while (.Internal(sink.number(TRUE)) > 0L) sink()
+    if (.Internal(sink.number(FALSE)) != 2L) sink(type = "message")
     # Plots need a device that exists, whatever the run left here.
     current <- getOption("device")
     if (!is.function(current) && !(is.character(current) && length(current) == 1L &&

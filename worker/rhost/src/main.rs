@@ -12,6 +12,7 @@ mod ffi;
 mod files;
 mod fork;
 mod frames;
+mod heap;
 mod identity;
 mod packets;
 mod parent;
@@ -62,6 +63,7 @@ fn serve(args: &Args, started: start::Started) -> ExitCode {
     } = started;
     match prepare(args, &r_home, &r_version) {
         Ok((outfit, identities)) => {
+            heap::close_gaps();
             let served = parent::serve(control, args.tick_limit, r_version, outfit, identities);
             match served {
                 Ok(()) => ExitCode::SUCCESS,

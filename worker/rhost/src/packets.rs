@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use warren_rhost::control::{FromParent, MAX_PACKET_BYTES, ToParent};
@@ -37,11 +38,12 @@ pub(crate) fn send(
 
 /// Reads one message. None at the end of the socket, or when the worker does not speak as agreed.
 pub(crate) fn receive(control: impl AsFd) -> Option<ToParent> {
-    let mut packet = vec![0; MAX_PACKET_BYTES];
+    // Not filled with zeros: after a fork each page of it that is written to would be copied.
+    let mut packet = Vec::with_capacity(MAX_PACKET_BYTES);
     loop {
-        match rustix::net::recv(&control, &mut packet[..], RecvFlags::empty()) {
+        match rustix::net::recv(&control, spare_capacity(&mut packet), RecvFlags::empty()) {
             Ok((_, 0)) => return None,
-            Ok((_, length)) => return serde_json::from_slice(packet.get(..length)?).ok(),
+            Ok(_) => return serde_json::from_slice(&packet).ok(),
             Err(Errno::INTR) => {}
             Err(_) => return None,
         }

@@ -101,7 +101,7 @@ impl Parent {
             }
             match packets::receive(&self.control) {
                 Some(ToParent::Tick) => self.last_tick = Instant::now(),
-                Some(ToParent::Fork { child, dir }) => self.fork(child, &dir)?,
+                Some(ToParent::Fork { child, dir, ahead }) => self.fork(child, &dir, ahead)?,
                 Some(ToParent::Kill { child }) => self.kill(child),
                 None => break,
             }
@@ -126,7 +126,7 @@ impl Parent {
         ))
     }
 
-    fn fork(&mut self, child: u64, dir: &std::path::Path) -> io::Result<()> {
+    fn fork(&mut self, child: u64, dir: &std::path::Path, ahead: bool) -> io::Result<()> {
         if self.outfit.bare {
             let living = Living {
                 number: child,
@@ -137,7 +137,7 @@ impl Parent {
                 .insert(fork::bare(&self.control, child)?, living);
             return Ok(());
         }
-        match self.try_fork(dir) {
+        match self.try_fork(dir, ahead) {
             Ok((forked, identity)) => {
                 let Forked {
                     pid,
@@ -174,12 +174,12 @@ impl Parent {
         }
     }
 
-    fn try_fork(&mut self, dir: &std::path::Path) -> io::Result<(Forked, Identity)> {
+    fn try_fork(&mut self, dir: &std::path::Path, ahead: bool) -> io::Result<(Forked, Identity)> {
         let identity = match &mut self.identities {
             Some(identities) => identities.lend()?,
             None => Identity::default(),
         };
-        match fork::fork(dir, &self.outfit, &identity) {
+        match fork::fork(dir, ahead, &self.outfit, &identity) {
             Ok(forked) => Ok((forked, identity)),
             Err(error) => {
                 self.take_back(identity);

@@ -27,6 +27,8 @@ pub(crate) struct Session {
     work: PathBuf,
     helpers: Helpers,
     running: Option<Running>,
+    /// The worker has not been told yet that this child is ready: what runs is the child's own, for practice.
+    warming: bool,
 }
 
 struct Running {
@@ -35,16 +37,40 @@ struct Running {
     before: Files,
 }
 
-/// Takes over the frame socket and tells the worker that the child is ready.
-pub(crate) fn open(frames: OwnedFd, work: PathBuf, helpers: Helpers) -> std::io::Result<()> {
-    frames::send(&frames, &[&serde_json::to_vec(&FromChild::Ready)?])?;
+/// Takes over the frame socket and tells the worker that the child is ready: at once, or `ahead` of demand after a run that
+/// touches what every run does.
+pub(crate) fn open(
+    frames: OwnedFd,
+    work: PathBuf,
+    helpers: Helpers,
+    ahead: bool,
+) -> std::io::Result<()> {
+    if !ahead {
+        say_ready(&frames)?;
+    }
     SESSION.set(Some(Session {
         frames,
         work,
         helpers,
         running: None,
+        warming: ahead,
     }));
     Ok(())
+}
+
+fn say_ready(frames: &OwnedFd) -> std::io::Result<()> {
+    frames::send(frames, &[&serde_json::to_vec(&FromChild::Ready)?])
+}
+
+/// What a child runs for practice.
+fn practice() -> Run {
+    Run {
+        run: 0,
+        code: "1 + 1".to_owned(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        max_output_bytes: 0,
+    }
 }
 
 /// Fills R's buffer with the next line of code, waiting for the next run when this one is over.
@@ -72,7 +98,12 @@ impl Session {
             });
         }
         loop {
-            let request = frames::receive(&self.frames);
+            let request = if self.warming {
+                console::mute(true);
+                Some(ToChild::Run(practice()))
+            } else {
+                frames::receive(&self.frames)
+            };
             // Not earlier: an interrupt that came while nothing ran was meant for a run that is over.
             console::begin_run();
             let Some(ToChild::Run(request)) = request else {
@@ -123,7 +154,15 @@ impl Session {
         }
         let changed = running.before.changed(&self.work);
         let [head, outputs, tail] = reply.into_parts(&ending, &changed);
-        if frames::send(&self.frames, &[&head, &outputs, &tail]).is_err() {
+        let sent = if self.warming {
+            self.warming = false;
+            eval::forget_last_value();
+            console::mute(false);
+            say_ready(&self.frames)
+        } else {
+            frames::send(&self.frames, &[&head, &outputs, &tail])
+        };
+        if sent.is_err() {
             // SAFETY: as above, the worker is gone.
             unsafe { libc::_exit(0) }
         }

@@ -72,6 +72,7 @@ pub(super) enum Order {
     Fork {
         child: u64,
         dir: PathBuf,
+        ahead: bool,
         answer: oneshot::Sender<Result<Child, HostError>>,
     },
     Kill {
@@ -125,10 +126,20 @@ impl Parent {
     }
 
     /// Forks a child, which is not ready yet.
-    pub(super) async fn fork(&self, child: u64, dir: PathBuf) -> Result<Child, HostError> {
+    pub(super) async fn fork(
+        &self,
+        child: u64,
+        dir: PathBuf,
+        ahead: bool,
+    ) -> Result<Child, HostError> {
         let (answer, answered) = oneshot::channel();
         self.orders
-            .send(Order::Fork { child, dir, answer })
+            .send(Order::Fork {
+                child,
+                dir,
+                ahead,
+                answer,
+            })
             .map_err(|_gone| HostError::Silent)?;
         answered.await.unwrap_or(Err(HostError::Silent))
     }
@@ -304,9 +315,16 @@ impl Task {
 
     async fn obey(&mut self, order: Order) -> io::Result<()> {
         match order {
-            Order::Fork { child, dir, answer } => {
+            Order::Fork {
+                child,
+                dir,
+                ahead,
+                answer,
+            } => {
                 self.forking.insert(child, (dir.clone(), answer));
-                self.control.send(&ToParent::Fork { child, dir }).await
+                self.control
+                    .send(&ToParent::Fork { child, dir, ahead })
+                    .await
             }
             Order::Kill { child } if self.living.contains_key(&child) => {
                 self.control.send(&ToParent::Kill { child }).await

@@ -79,7 +79,7 @@ impl Pool {
             next_child: AtomicU64::new(0),
         });
         // One child now, so that a machine on which none can live is known at once.
-        let first = pool.fork().await?;
+        let first = pool.fork(pool.ready_wanted > 0).await?;
         if pool.ready_wanted > 0 {
             pool.give_back(first);
         }
@@ -126,7 +126,7 @@ impl Pool {
         self.taken.notify_one();
         match ready {
             Some(child) => Ok(child),
-            None => self.fork().await,
+            None => self.fork(false).await,
         }
     }
 
@@ -141,11 +141,12 @@ impl Pool {
         lock(&self.parents).clear();
     }
 
-    async fn fork(&self) -> Result<Child, HostError> {
+    /// `ahead`: nobody waits for it yet.
+    async fn fork(&self, ahead: bool) -> Result<Child, HostError> {
         let mut tries = 1;
         loop {
             let (place, parent) = self.living_parent().await?;
-            let outcome = self.fork_from(place, &parent).await;
+            let outcome = self.fork_from(place, &parent, ahead).await;
             // A parent that was lost under it says nothing of the next one.
             if outcome.is_ok() || parent.is_alive() || tries == FORK_TRIES {
                 return outcome;
@@ -154,11 +155,16 @@ impl Pool {
         }
     }
 
-    async fn fork_from(&self, place: usize, parent: &Parent) -> Result<Child, HostError> {
+    async fn fork_from(
+        &self,
+        place: usize,
+        parent: &Parent,
+        ahead: bool,
+    ) -> Result<Child, HostError> {
         let number = self.next_child.fetch_add(1, Ordering::Relaxed);
         let dir = self.directories.make(place, number)?;
         let forked = async {
-            let mut child = parent.fork(number, dir.clone()).await?;
+            let mut child = parent.fork(number, dir.clone(), ahead).await?;
             match child.reader.next().await {
                 Ok(FromChild::Ready) => Ok(child),
                 Ok(FromChild::Done(_)) => Err(HostError::Fork(
@@ -241,7 +247,7 @@ impl Pool {
         loop {
             lock(&self.ready).retain(|child| !child.is_gone());
             while lock(&self.ready).len() < self.ready_wanted {
-                match self.fork().await {
+                match self.fork(true).await {
                     Ok(child) => lock(&self.ready).push_back(child),
                     Err(error) => {
                         tracing::warn!(error = %error, "No R process could be made ready");

@@ -152,6 +152,8 @@ impl Parent {
         self.send(&ToParent::Fork {
             child,
             dir: dir.path().to_owned(),
+            // Both ways must come to the same.
+            ahead: child % 2 == 1,
         });
         loop {
             let (message, descriptors) = self.receive();
@@ -179,6 +181,7 @@ impl Parent {
         self.send(&ToParent::Fork {
             child: u64::MAX,
             dir: dir.to_owned(),
+            ahead: false,
         });
         match self.receive().0 {
             FromParent::ForkFailed { message, .. } => message,
