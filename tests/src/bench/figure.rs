@@ -11,7 +11,7 @@ pub(super) const OPEN: [usize; 2] = [1, 1000];
 /// Something that takes time: a row of the table of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Figure {
-    /// A fork that says a word.
+    /// A bare fork that answers `1+1`.
     BareFork,
     /// A fork on demand that answers `1+1`.
     Fork,
@@ -75,9 +75,9 @@ impl Figure {
     /// Its name for people.
     pub(super) const fn title(self) -> &'static str {
         match self {
-            Self::BareFork => "bare fork, one word",
+            Self::BareFork => "bare fork, 1+1",
             Self::Fork => "fork on demand, 1+1",
-            Self::BareLives => "bare fork, word and end",
+            Self::BareLives => "bare fork, 1+1 and end",
             Self::Lives => "fork, 1+1 and end",
             Self::FirstAnswer => "first 1+1 of a ready child",
             Self::WarmAnswer => "warm 1+1",

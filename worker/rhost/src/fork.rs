@@ -11,6 +11,7 @@ use warren_rhost::control::FromParent;
 
 use crate::child::{self, Outfit};
 use crate::crash::Note;
+use crate::eval;
 use crate::identity::Identity;
 use crate::packets;
 
@@ -77,17 +78,19 @@ pub(crate) fn fork(
     })
 }
 
-/// The least that a fork of this parent can be, for the bench to compare a session with: the child says on the control
-/// socket that it is there, and ends. No pipes, no descriptors for the worker, no directory, no sandbox and no R.
+/// The least that an answer from a fork of this parent can be, for the bench to compare a session with: the child evaluates
+/// `1 + 1`, says on the control socket that it did, and ends. No pipes, no descriptors for the worker, no directory, no sandbox,
+/// no main loop and no console.
 pub(crate) fn bare(control: &OwnedFd, child: u64) -> io::Result<Pid> {
     // SAFETY: as in [`fork`].
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             let pid = rustix::process::getpid().as_raw_pid();
-            let sent = packets::send(control, &FromParent::Forked { child, pid }, &[]);
+            let answered = eval::run_own("1 + 1").is_ok()
+                && packets::send(control, &FromParent::Forked { child, pid }, &[]).is_ok();
             // SAFETY: ends the process; the parent's exit code must not run here.
-            unsafe { libc::_exit(i32::from(sent.is_err())) }
+            unsafe { libc::_exit(i32::from(!answered)) }
         }
         pid => Pid::from_raw(pid).ok_or_else(|| io::Error::other("fork returned no process id")),
     }

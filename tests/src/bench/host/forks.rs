@@ -26,7 +26,7 @@ pub(super) fn answers(parent: &mut Parent, forks: Forks, plan: &Plan) -> io::Res
                 let child = parent.ask(false)?;
                 // Its only word is its answer.
                 if !matches!(parent.hear()?, Told::Bare) {
-                    return Err(io::Error::other("a bare child said nothing"));
+                    return Err(io::Error::other("a bare child did not answer"));
                 }
                 (child, None)
             }
