@@ -47,10 +47,13 @@ impl RunConsole {
 
     /// Takes what R printed; beyond the limit it is only counted.
     pub(super) fn take(&mut self, bytes: &[u8]) {
-        let (kept, over) = bytes.split_at(bytes.len().min(self.limit - self.kept));
-        self.kept += kept.len();
+        let room = self.limit.saturating_sub(self.kept);
+        let (kept, over) = bytes.split_at(bytes.len().min(room));
         self.left_out += over.len() as u64;
+        let before = self.pending.len();
         self.utf8.push(kept, &mut self.pending);
+        // The mark for a byte that is no text is longer than the byte.
+        self.kept += kept.len().max(self.pending.len() - before);
     }
 
     /// True when there is text that no chunk holds.
@@ -165,6 +168,18 @@ mod tests {
             joined.push_str(std::str::from_utf8(&chunk.text).unwrap());
         }
         assert!(joined == text, "the chunks are not the text");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_grow_past_the_limit() {
+        let mut console = RunConsole::new(JobId::new(), 1, 6);
+        console.take(&[0xff; 2]);
+        console.take(&[0xff; 100]);
+        let (text, _) = console.finish();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "\u{fffd}\u{fffd}\n[100 more bytes of output are not shown]\n"
+        );
     }
 
     #[test]
