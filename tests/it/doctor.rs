@@ -72,6 +72,19 @@ fn the_doctor_says_why_no_session_could_live() {
     assert!(message.contains("R was not found"), "{message}");
 }
 
+#[test]
+fn sessions_can_live_below_a_worker_that_keeps_its_files_to_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "umask 077; exec \"$0\" doctor"])
+        .arg(program("warren-worker"))
+        .env("WARREN_WORK_DIR", dir.path().join("sessions"))
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+}
+
 #[tokio::test]
 async fn the_status_names_what_is_weaker_on_a_worker() {
     let mut house = Builder::new().workers(0).build().await;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -19,13 +19,16 @@ pub struct Directories {
 impl Directories {
     /// Makes this worker's directory below `work_dir`, and removes those that dead workers left there.
     pub fn open(work_dir: &Path, worker: WorkerId) -> io::Result<Self> {
-        fs::create_dir_all(work_dir)?;
+        if !work_dir.exists() {
+            fs::create_dir_all(work_dir)?;
+            let_pass(work_dir)?;
+        }
         for entry in fs::read_dir(work_dir)?.flatten() {
             remove_if_abandoned(&entry.path());
         }
         let root = work_dir.join(worker.to_string());
-        // The sessions' users pass through and see no names.
-        fs::DirBuilder::new().mode(0o711).create(&root)?;
+        fs::DirBuilder::new().mode(0o700).create(&root)?;
+        let_pass(&root)?;
         let lock = File::create(root.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { root, _lock: lock })
@@ -45,6 +48,11 @@ impl Drop for Directories {
             tracing::debug!(error = %error, "The sessions' directory could not be removed");
         }
     }
+}
+
+/// The sessions' users pass through and see no names; said apart from making it, because a umask may take that away.
+fn let_pass(dir: &Path) -> io::Result<()> {
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))
 }
 
 /// Removes a directory whose worker does not hold its lock any more.
