@@ -119,11 +119,9 @@ async fn a_read_that_the_kernel_resumes_is_killed() {
 async fn what_r_started_dies_with_a_session_that_does_not_listen() {
     let house = House::build().await;
     let session = house.admin().await.open_session().await;
-    let job = session
-        .submit(&format!(
-            "{COMPANY}\n invisible(file.create('here')); {DEAF}"
-        ))
-        .await;
+    // Deaf before the file tells that it is: the cancel comes right after.
+    let deaf = "suspendInterrupts({ file.create('here'); repeat Sys.sleep(0.01) })";
+    let job = session.submit(&format!("{COMPANY}\n {deaf}")).await;
     let pids = companions(&house.working_dir_with("here").await);
     let state = session
         .client
