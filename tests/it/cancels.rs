@@ -120,7 +120,7 @@ async fn what_r_started_dies_with_a_session_that_does_not_listen() {
     let house = House::build().await;
     let session = house.admin().await.open_session().await;
     // Deaf before the file tells that it is: the cancel comes right after.
-    let deaf = "suspendInterrupts({ file.create('here'); repeat Sys.sleep(0.01) })";
+    let deaf = "suspendInterrupts({ file.create('here'); repeat NULL })";
     let job = session.submit(&format!("{COMPANY}\n {deaf}")).await;
     let pids = companions(&house.working_dir_with("here").await);
     let state = session
