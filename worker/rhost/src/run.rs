@@ -152,8 +152,14 @@ impl Session {
         if ending == Ending::Succeeded {
             ending = read_outputs(&running.request, &mut reply);
         }
-        let changed = running.before.changed(&self.work);
-        let [head, outputs, tail] = reply.into_parts(&ending, &changed);
+        let changes = running.before.changed(&self.work);
+        if changes.unnamed > 0 {
+            console::say(&format!(
+                "Warning message:\n{} files changed that are not named in changedFiles \n",
+                changes.unnamed
+            ));
+        }
+        let [head, outputs, tail] = reply.into_parts(&ending, &changes.names);
         let sent = if self.warming {
             self.warming = false;
             eval::forget_last_value();
