@@ -129,7 +129,7 @@ impl Session {
         });
         running.source = Some(Source::parse(&running.request.code, self.helpers)?);
         for input in &running.request.inputs {
-            value::assign(input).map_err(|message| Ending::ValueError { message })?;
+            value::assign(input)?;
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ fn read_outputs(request: &Run, reply: &mut Reply) -> Ending {
                     console::say(&note);
                 }
             }
-            Err(message) => return Ending::ValueError { message },
+            Err(ending) => return ending,
         }
     }
     Ending::Succeeded

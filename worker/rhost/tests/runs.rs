@@ -2,7 +2,9 @@
 
 mod driver;
 
-use driver::{Parent, Session, killed_by};
+use std::time::Instant;
+
+use driver::{PATIENCE, Parent, Session, killed_by};
 use warren_rhost::control::Exit;
 use warren_rhost::session::Ending;
 
@@ -211,6 +213,21 @@ fn an_interrupt_unwinds_and_keeps_the_objects() {
         );
         assert_eq!(session.console_of("x"), "[1] 42\n");
     }
+}
+
+#[test]
+fn an_interrupt_of_what_an_output_has_yet_to_compute_is_one_like_any_other() {
+    let (_parent, mut session) = session();
+    let code = "kept <- 3; delayedAssign('late', { cat('', file = 'here'); repeat {} })";
+    session.start(code, &[], &[("late", None)]);
+    let deadline = Instant::now() + PATIENCE;
+    while !session.work().join("here").exists() {
+        assert!(Instant::now() < deadline, "nobody asked for the output");
+        std::thread::yield_now();
+    }
+    session.interrupt();
+    assert_eq!(session.answer().unwrap().ending, Ending::Interrupted);
+    assert_eq!(session.console_of("kept"), "[1] 3\n");
 }
 
 #[test]
