@@ -133,7 +133,7 @@ mod tests {
         }
         symlink("nowhere", tree.join("a/dangling")).unwrap();
         for closed in ["a/b/c/file", "a/b/c", "a/b", "a", "d"] {
-            fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(tree.join(closed), fs::Permissions::from_mode(0o000)).unwrap();
         }
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());
