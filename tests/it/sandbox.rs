@@ -71,7 +71,7 @@ async fn the_worker_s_settings_and_descriptors_are_not_the_session_s() {
         .await;
     assert!(!seen.contains("WARREN"), "{seen}");
     let open = session
-        .prints("open <- Sys.readlink(list.files('/proc/self/fd', full.names = TRUE)); cat(open[nzchar(open)], sep = '\\n')")
+        .prints("open <- Sys.readlink(list.files('/proc/self/fd', full.names = TRUE)); cat(open[!is.na(open) & nzchar(open)], sep = '\\n')")
         .await;
     let kinds: Vec<&str> = open
         .lines()
