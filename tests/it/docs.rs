@@ -31,6 +31,38 @@ fn every_setting_is_in_the_operations_page_and_every_line_there_is_a_setting() {
 }
 
 #[test]
+fn every_default_in_the_operations_page_is_that_of_the_program() {
+    let page = include_str!("../../docs/OPERATIONS.md");
+    let mut compared = 0;
+    for name in ["warren-api", "warren-worker"] {
+        let help = std::process::Command::new(program(name))
+            .args(["serve", "--help"])
+            .env_clear()
+            .output()
+            .unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        for setting in help.split("[env: ").skip(1) {
+            let variable = setting.split(['=', ']']).next().unwrap();
+            let own = setting.split("\n      --").next().unwrap();
+            let Some((_, default)) = own.split_once("[default: ") else {
+                continue;
+            };
+            let default = default.split(']').next().unwrap();
+            let default = if default == "\"\"" { "empty" } else { default };
+            let line = format!("| `{variable}` | ");
+            let told = page
+                .split(&line)
+                .nth(1)
+                .unwrap_or_else(|| panic!("no line: {line}"));
+            let told = told.split(" |").next().unwrap().trim_matches('`');
+            assert_eq!(told, default, "{variable}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared}");
+}
+
+#[test]
 fn a_wrong_value_stops_the_start_and_names_its_variable() {
     for (name, variable, value) in [
         ("warren-api", "WARREN_TOKEN_SECONDS", "soon"),

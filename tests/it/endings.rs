@@ -1,8 +1,8 @@
 //! How R code can end, as its caller reads it.
 
 use serde_json::{Value, json};
-use warren_tests::House;
 use warren_tests::client::Session;
+use warren_tests::{Builder, House, WorkerOptions};
 
 /// Runs code that does not succeed, and returns how its job ended.
 async fn failed(session: &Session, code: &str) -> Value {
@@ -80,6 +80,39 @@ async fn each_death_says_what_it_was_and_takes_the_session_with_it() {
     assert_eq!(neighbour.prints("cat(kept)").await, "3");
     let states = "SELECT string_agg(DISTINCT state, ' ') FROM sessions WHERE ended_at IS NOT NULL";
     assert_eq!(house.sql_value(states).await, "lost");
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output")]
+async fn a_session_that_is_killed_for_its_memory_says_so() {
+    let mut house = Builder::new().workers(0).build().await;
+    house
+        .add_worker(WorkerOptions {
+            env: vec![(
+                "WARREN_SESSION_MEMORY_BYTES".to_owned(),
+                "1200000000".to_owned(),
+            )],
+            ..WorkerOptions::default()
+        })
+        .await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    // More than one process may have is an error of R's.
+    let job = failed(&session, "kept <- 3; x <- numeric(2e8)").await;
+    assert!(message(&job).contains("cannot allocate vector"), "{job}");
+    assert_eq!(session.prints("cat(kept)").await, "3");
+    let status = client.get("/status").await.expect(200).to_string();
+    if status.contains("memory of a session") {
+        return eprintln!("skipped: no control group bounds a session's memory here");
+    }
+    let code = "x <- rep(0.5, 5e7); cat('before')
+        system('for i in 1 2 3; do dd bs=300M if=/dev/zero of=/dev/null 2>/dev/null & done; wait')";
+    let job = failed(&session, code).await;
+    assert!(message(&job).contains("ran out of memory"), "{job}");
+    assert!(message(&job).contains("the session is gone"), "{job}");
+    assert_eq!(job["result"]["consoleOutput"], "before", "{job}");
+    let reason = session.gone().await;
+    assert!(reason.contains("ran out of memory"), "{reason}");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod jobs;
 mod notices;
 mod packages;
 mod postgres_faults;
+mod sandbox;
 mod sessions;
 mod tokens;
 mod worker_faults;

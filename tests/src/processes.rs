@@ -16,6 +16,18 @@ pub fn parent_of(pid: u32) -> u32 {
     field(pid, "PPid:").unwrap_or_else(|| panic!("process {pid} is gone"))
 }
 
+/// The processes that this one started or took over.
+///
+/// # Panics
+///
+/// When `/proc` cannot be read.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc can be read");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|child| field(*child, "PPid:") == Some(pid))
+        .collect()
+}
+
 /// The memory that a process holds now, in KiB.
 ///
 /// # Panics

@@ -26,6 +26,8 @@ static MUTED: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// A digest of R's error buffer when an interrupt seemed to be printed.
 static BEFORE_INTERRUPT: AtomicU64 = AtomicU64::new(0);
+/// A digest of R's error buffer when the run began: until then it holds an earlier error, for `geterrmessage()`.
+static BEFORE_RUN: AtomicU64 = AtomicU64::new(0);
 /// The last thing on the error stream that looked like the reason of a jump to top level.
 static REASON: AtomicU8 = AtomicU8::new(Reason::Unknown as u8);
 /// The code that user code wants run after an error failed itself: R's buffer no longer holds the error that counts.
@@ -88,21 +90,20 @@ pub(crate) fn handle_interrupts() {
     }
 }
 
-/// Forgets what an earlier run left: late interrupts, its error.
+/// Forgets what an earlier run left: late interrupts, the reason of its end.
 pub(crate) fn begin_run() {
     INTERRUPTED.store(false, Relaxed);
     REASON.store(Reason::Unknown as u8, Relaxed);
     WRAPUP_FAILED.store(false, Relaxed);
-    // SAFETY: plain stores to libR's variables; the error buffer is a static array that R itself writes.
-    unsafe {
-        *v().R_interrupts_pending = 0;
-        (f().R_curErrorBuf)().cast_mut().write(0);
-    }
+    BEFORE_RUN.store(digest(error_buffer()), Relaxed);
+    // SAFETY: a plain store to a variable of libR's.
+    unsafe { *v().R_interrupts_pending = 0 };
 }
 
 /// Why the run that was just left ended early, and R's text of the error.
 pub(crate) fn reason() -> (Reason, String) {
-    let unchanged = BEFORE_INTERRUPT.load(Relaxed) == digest(error_buffer());
+    let now = digest(error_buffer());
+    let unchanged = BEFORE_INTERRUPT.load(Relaxed) == now;
     let text = if WRAPUP_FAILED.load(Relaxed) {
         PRINTED.with_borrow(|printed| String::from_utf8_lossy(printed).into_owned())
     } else {
@@ -112,7 +113,7 @@ pub(crate) fn reason() -> (Reason, String) {
         1 => Reason::Error,
         2 if unchanged => Reason::Interrupt,
         3 => Reason::Browser,
-        _ if !text.is_empty() => Reason::Error,
+        _ if BEFORE_RUN.load(Relaxed) != now => Reason::Error,
         _ if INTERRUPTED.load(Relaxed) => Reason::Interrupt,
         _ => Reason::Unknown,
     };
@@ -125,6 +126,24 @@ pub(crate) fn reason() -> (Reason, String) {
 /// What R printed, or would have printed, for its last error.
 pub(crate) fn error_text() -> String {
     String::from_utf8_lossy(error_buffer()).into_owned()
+}
+
+/// Empties R's error buffer, so that an error to come can be told from none, and gives what it held.
+pub(crate) fn take_error() -> Vec<u8> {
+    let earlier = error_buffer().to_vec();
+    // SAFETY: the buffer is a static array that R itself writes.
+    unsafe { (f().R_curErrorBuf)().cast_mut().write(0) };
+    earlier
+}
+
+/// Puts back what [`take_error`] gave.
+pub(crate) fn put_back_error(earlier: &[u8]) {
+    // SAFETY: it came from this static array, so it and the end of a C string fit.
+    unsafe {
+        let buffer = (f().R_curErrorBuf)().cast_mut();
+        std::ptr::copy_nonoverlapping(earlier.as_ptr(), buffer.cast(), earlier.len());
+        buffer.add(earlier.len()).write(0);
+    }
 }
 
 /// R's buffer for the text of its last error.
@@ -240,6 +259,11 @@ unsafe extern "C-unwind" fn read_console(
         )
     };
     if !top_level {
+        // The host evaluates something itself, and comes upon a function that the session debugs, or a promise that asks:
+        // at the end of its input a browser goes on, without a trace in the buffer from which R parses.
+        if MUTED.load(Relaxed) {
+            return 0;
+        }
         // R makes up a browser's prompt, and says that it is not busy before it asks.
         if !BUSY.load(Relaxed) && prompt.to_bytes().starts_with(b"Browse[") {
             REASON.store(Reason::Browser as u8, Relaxed);

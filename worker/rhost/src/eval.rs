@@ -37,12 +37,12 @@ pub(crate) fn protected<F: FnMut()>(mut body: F) -> Result<(), Failure> {
     let saved = console::begin_private();
     // SAFETY: a plain read.
     let protected_before = unsafe { *v().R_PPStackTop };
-    // SAFETY: the error buffer is a static array of libR's; emptied to tell an error from an interrupt. `call` is given
-    // the closure of this frame. R restores its own stacks after a jump.
-    let done = unsafe {
-        (f().R_curErrorBuf)().cast_mut().write(0);
-        (f().R_ToplevelExec)(call::<F>, (&raw mut body).cast())
-    };
+    // Session code may still ask for the last error of its own.
+    let earlier = console::take_error();
+    // SAFETY: `call` is given the closure of this frame. R restores its own stacks after a jump.
+    let done = unsafe { (f().R_ToplevelExec)(call::<F>, (&raw mut body).cast()) };
+    let text = console::error_text();
+    console::put_back_error(&earlier);
     console::end_private(saved);
     // After a jump R sees to it itself.
     // SAFETY: a plain read.
@@ -50,7 +50,6 @@ pub(crate) fn protected<F: FnMut()>(mut body: F) -> Result<(), Failure> {
     if done != 0 {
         return Ok(());
     }
-    let text = console::error_text();
     Err(if text.is_empty() {
         Failure::Interrupted
     } else {

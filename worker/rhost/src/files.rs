@@ -13,11 +13,23 @@ const TICK: Duration = Duration::from_millis(20);
 /// Longer files are not read to tell two writes within one tick apart.
 const MAX_READ_BYTES: u64 = 1 << 20;
 
+/// Bytes of names that are told of one run: a run can make more files than anybody could hold a list of.
+const MAX_NAMES_BYTES: usize = 4 << 20;
+
+/// What a run did to the directory.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Sorted.
+    pub(crate) names: Vec<String>,
+    /// Files whose names found no room.
+    pub(crate) unnamed: usize,
+}
+
 /// The files of a directory at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Files(BTreeMap<String, File>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct File {
     stamp: Stamp,
     /// A digest of the content, where another write might leave the stamp as it is.
@@ -63,9 +75,12 @@ impl Files {
         Self(files)
     }
 
-    /// Names that are new or different in the same directory now, sorted.
-    pub(crate) fn changed(&self, directory: &Path) -> Vec<String> {
-        let later = Self::scan(directory);
+    /// Which files are new or different in the same directory now.
+    pub(crate) fn changed(&self, directory: &Path) -> Changes {
+        self.compared(&Self::scan(directory), directory)
+    }
+
+    fn compared(&self, later: &Self, directory: &Path) -> Changes {
         let differs = |name: &str, after: &File| {
             let Some(before) = self.0.get(name) else {
                 return true;
@@ -74,12 +89,19 @@ impl Files {
                 || (before.content.is_some()
                     && before.content != digest(&directory.join(name), &after.stamp))
         };
-        later
-            .0
-            .iter()
-            .filter(|(name, file)| differs(name, file))
-            .map(|(name, _)| name.clone())
-            .collect()
+        let mut changes = Changes::default();
+        let mut room = MAX_NAMES_BYTES;
+        for (name, _) in later.0.iter().filter(|(name, file)| differs(name, file)) {
+            if let Some(left) = room.checked_sub(name.len())
+                && changes.unnamed == 0
+            {
+                room = left;
+                changes.names.push(name.clone());
+            } else {
+                changes.unnamed += 1;
+            }
+        }
+        changes
     }
 }
 
@@ -122,7 +144,32 @@ mod tests {
         write("new", "");
         write(".hidden", "");
         std::fs::create_dir(directory.path().join("folder")).unwrap();
-        assert_eq!(before.changed(directory.path()), ["new", "rewritten"]);
+        assert_eq!(before.changed(directory.path()).names, ["new", "rewritten"]);
+    }
+
+    #[test]
+    fn names_that_find_no_room_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File {
+            stamp: Stamp {
+                inode: 0,
+                bytes: 0,
+                changed: (0, 0),
+                modified: (0, 0),
+            },
+            content: None,
+        };
+        let stem = "n".repeat(250);
+        let fitting = MAX_NAMES_BYTES / 255;
+        let name = |number: usize| format!("{stem}{number:05}");
+        let after = Files(
+            (0..fitting + 3)
+                .map(|number| (name(number), file.clone()))
+                .collect(),
+        );
+        let changes = Files::default().compared(&after, directory.path());
+        assert_eq!((changes.names.len(), changes.unnamed), (fitting, 3));
+        assert_eq!(changes.names.last(), Some(&name(fitting - 1)));
     }
 
     #[test]
@@ -131,7 +178,7 @@ mod tests {
         let path = directory.path().join("file");
         std::fs::write(&path, "1").unwrap();
         let before = Files::scan(directory.path());
-        assert!(before.changed(directory.path()).is_empty());
+        assert_eq!(before.changed(directory.path()), Changes::default());
         // What a kernel with coarse times shows after a second write.
         std::fs::write(&path, "2").unwrap();
         let mut coarse = before;
@@ -139,6 +186,6 @@ mod tests {
         for (name, file) in &mut coarse.0 {
             file.stamp = now.0[name].stamp;
         }
-        assert_eq!(coarse.changed(directory.path()), ["file"]);
+        assert_eq!(coarse.changed(directory.path()).names, ["file"]);
     }
 }

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     if let Err(message) = start::die_with(args.worker_pid) {
         return refuse(io::stdin(), message);
     }
+    start::leave_terminal();
     match start::started() {
         Ok(None) => refuse(io::stdin(), start::restart(&args)),
         Ok(Some(started)) => serve(&args, started),

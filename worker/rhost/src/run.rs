@@ -129,7 +129,7 @@ impl Session {
         });
         running.source = Some(Source::parse(&running.request.code, self.helpers)?);
         for input in &running.request.inputs {
-            value::assign(input).map_err(|message| Ending::ValueError { message })?;
+            value::assign(input)?;
         }
         Ok(())
     }
@@ -152,8 +152,14 @@ impl Session {
         if ending == Ending::Succeeded {
             ending = read_outputs(&running.request, &mut reply);
         }
-        let changed = running.before.changed(&self.work);
-        let [head, outputs, tail] = reply.into_parts(&ending, &changed);
+        let changes = running.before.changed(&self.work);
+        if changes.unnamed > 0 {
+            console::say(&format!(
+                "Warning message:\n{} files changed that are not named in changedFiles \n",
+                changes.unnamed
+            ));
+        }
+        let [head, outputs, tail] = reply.into_parts(&ending, &changes.names);
         let sent = if self.warming {
             self.warming = false;
             eval::forget_last_value();
@@ -178,7 +184,7 @@ fn read_outputs(request: &Run, reply: &mut Reply) -> Ending {
                     console::say(&note);
                 }
             }
-            Err(message) => return Ending::ValueError { message },
+            Err(ending) => return ending,
         }
     }
     Ending::Succeeded

@@ -62,7 +62,7 @@ impl Sandbox {
     pub(crate) fn prepare(limits: &Limits, r_home: &Path, own_users: bool) -> Result<Self, String> {
         let abi = landlock_abi(limits.landlock_abi)?;
         seccomp::available()?;
-        let filters = seccomp::filters(&limits.connect_ports)?;
+        let filters = seccomp::filters(&limits.connect_ports, abi)?;
         let mut rules = Vec::new();
         let read = READ
             .iter()

@@ -53,6 +53,13 @@ pub(crate) fn die_with(worker: i32) -> Result<(), String> {
     }
 }
 
+/// Leaves the terminal that the worker may have been started from: user code could write to it, and a key that is meant for the
+/// worker would end every session.
+pub(crate) fn leave_terminal() {
+    // Refused to the leader of a process group, which is what somebody may have made of this process for the same end.
+    let _ = rustix::process::setsid();
+}
+
 /// None in the first start, which must go on with [`restart`].
 pub(crate) fn started() -> io::Result<Option<Started>> {
     let Some(version) = std::env::var_os(STARTED) else {

@@ -1,7 +1,8 @@
 //! The console against R's own: every script of `tests/console` prints, byte for byte, what R prints for it.
 //!
 //! R is given `options(error = expression(NULL))` so that it goes on after an error, as a session does; a run does
-//! not, so each script has an error at its end only. Both sides have the compiled package of `tests/native`.
+//! not, so each run of a script has an error at its end only. A line `#---` begins the next run of the session. Both sides have
+//! the compiled package of `tests/native`.
 
 #![allow(
     clippy::unwrap_used,
@@ -73,7 +74,8 @@ fn every_script_prints_what_r_prints() {
     for ((script, path), expected) in scripts.into_iter().zip(expected) {
         let mut session = parent.fork();
         native::install(&session);
-        let printed = session.run(&script).console;
+        let runs = script.split("#---\n");
+        let printed: String = runs.map(|run| session.run(run).console).collect();
         if printed != expected {
             let name = path.file_stem().unwrap_or_default().display().to_string();
             wrong.push(format!(

@@ -2,7 +2,9 @@
 
 mod driver;
 
-use driver::{Parent, Session, killed_by};
+use std::time::Instant;
+
+use driver::{PATIENCE, Parent, Session, killed_by};
 use warren_rhost::control::Exit;
 use warren_rhost::session::Ending;
 
@@ -214,6 +216,21 @@ fn an_interrupt_unwinds_and_keeps_the_objects() {
 }
 
 #[test]
+fn an_interrupt_of_what_an_output_has_yet_to_compute_is_one_like_any_other() {
+    let (_parent, mut session) = session();
+    let code = "kept <- 3; delayedAssign('late', { cat('', file = 'here'); repeat {} })";
+    session.start(code, &[], &[("late", None)]);
+    let deadline = Instant::now() + PATIENCE;
+    while !session.work().join("here").exists() {
+        assert!(Instant::now() < deadline, "nobody asked for the output");
+        std::thread::yield_now();
+    }
+    session.interrupt();
+    assert_eq!(session.answer().unwrap().ending, Ending::Interrupted);
+    assert_eq!(session.console_of("kept"), "[1] 3\n");
+}
+
+#[test]
 fn an_interrupt_while_nothing_runs_is_forgotten() {
     let (_parent, mut session) = session();
     session.console_of("1");
@@ -267,6 +284,29 @@ fn a_sink_ends_with_its_run() {
     let (_parent, mut session) = session();
     assert_eq!(session.console_of("sink('a.txt'); sink('b.txt'); 1"), "");
     assert_eq!(session.console_of("2"), "[1] 2\n");
+    session.run("sink('c.txt'); 3; debug(sink)");
+    assert_eq!(session.console_of("4"), "[1] 4\n");
+}
+
+#[test]
+fn what_the_host_asks_of_r_is_not_stopped_by_the_sessions_debugging() {
+    let (_parent, mut session) = session();
+    session.run(
+        "f <- function() 7; debug(f); delayedAssign('promised', f()); delayedAssign('asked', scan())
+         time <- as.POSIXlt('2017-01-31 12:00:00', tz = 'UTC'); debug(as.POSIXct); debug(parse); debug(tryCatch)",
+    );
+    let answer = session.run_with("1", &[], &[("promised", None), ("time", None)]);
+    assert_eq!(answer.outputs, ["[7]", "[\"2017-01-31T12:00:00.000Z\"]"]);
+    assert_eq!(answer.console, "[1] 1\n");
+    assert_eq!(session.output("2", "asked"), "[]");
+    assert!(matches!(
+        session.run("x y").ending,
+        Ending::ParseError { .. }
+    ));
+    assert_eq!(session.console_of("3"), "[1] 3\n");
+    // What user code calls itself still says that nobody can answer.
+    assert!(matches!(session.run("f()").ending, Ending::Error { .. }));
+    assert_eq!(session.console_of("'alive'"), "[1] \"alive\"\n");
 }
 
 #[test]
@@ -327,6 +367,14 @@ fn a_session_survives_what_user_code_does_to_it() {
         "options(device = 'nonsense')",
         "options(encoding = 'latin1', keep.source = TRUE, useFancyQuotes = FALSE)",
         "detach('package:stats'); detach('package:utils'); detach('package:methods')",
+        "for (name in search()[-1]) try(detach(name, character.only = TRUE), silent = TRUE); library(graphics)",
+        "for (name in rev(loadedNamespaces())) try(unloadNamespace(name), silent = TRUE)",
+        "debug(sink); debug(parse); debug(tryCatch); debug(grDevices::dev.off)",
+        "try(close(stdin()), silent = TRUE); try(close(stderr()), silent = TRUE); system('exec 1>&-')",
+        "for (i in 1:120) textConnection('x')",
+        "Sys.setlocale('LC_ALL', 'C')",
+        "setTimeLimit(elapsed = 0.001)",
+        "setMethod('show', 'numeric', function(object) stop('S4')); registerS3method('print', 'numeric', function(x, ...) 'S3')",
         "attach(list(c = 1, print = 2, cat = 3))",
         "setwd(tempdir()); unlink(getwd(), recursive = TRUE)",
         "Sys.setenv(HOME = 'x', R_HOME = 'y', TMPDIR = 'z', TZ = 'nonsense'); Sys.unsetenv('PATH')",

@@ -3,6 +3,7 @@
 mod driver;
 
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use driver::{Parent, Session};
 use warren_rhost::control::ProtectionState;
@@ -45,15 +46,28 @@ fn files_of_others_cannot_be_read() {
         let console = refused(&mut session, &format!("readLines('{path}')"));
         assert!(console.contains("Permission denied"), "{path}: {console}");
     }
+    for directory in [other.dir(), &other.work(), Path::new("/root")] {
+        let code = format!("list.files('{}', all.files = TRUE)", directory.display());
+        assert_eq!(session.console_of(&code), "character(0)\n");
+    }
 }
 
 #[test]
 fn nothing_can_be_written_outside() {
-    let (_parent, mut session) = session();
+    let (mut parent, mut session) = session();
+    let mut other = parent.fork();
+    other.console_of("cat('mine', file = 'mine')");
+    let theirs = other.work().display().to_string();
     let outside = tempfile::tempdir().unwrap();
     let outside = outside.path().display();
     for code in [
         format!("cat('x', file = '{outside}/x')"),
+        format!("cat('x', file = '{theirs}/x')"),
+        format!("cat('x', file = '{theirs}/mine')"),
+        format!("stopifnot(file.remove('{theirs}/mine'))"),
+        format!("stopifnot(file.link('{theirs}/mine', 'mine'))"),
+        format!("stopifnot(file.symlink('{theirs}', 'way')); cat('x', file = 'way/x')"),
+        format!("stopifnot(file.symlink('{theirs}/new', 'end')); cat('x', file = 'end')"),
         "cat('x', file = file.path(R.home('library'), 'x'))".to_owned(),
         "cat('x', file = '/tmp/warren-sandbox-test')".to_owned(),
         "stopifnot(file.symlink('/etc/shadow', 'link')); readLines('link')".to_owned(),
@@ -67,6 +81,43 @@ fn nothing_can_be_written_outside() {
         session.console_of("cat('x', file = 'x'); readLines('x', warn = FALSE)"),
         "[1] \"x\"\n"
     );
+    assert_eq!(
+        other.console_of("list.files(); readLines('mine', warn = FALSE)"),
+        "[1] \"mine\"\n[1] \"mine\"\n"
+    );
+}
+
+/// Landlock's first two versions let that pass.
+#[test]
+fn nothing_can_be_emptied_outside() {
+    for abi in ["1", "2", "99"] {
+        let mut parent = Parent::start_with(&["--landlock-abi", abi, "--uids", "off"]).unwrap();
+        let mut session = parent.fork();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(outside.path(), "precious").unwrap();
+        let by_path = format!(
+            "truncate('{}', 0) ? print 'emptied' : print $!;",
+            outside.path().display()
+        );
+        let said = perl(&mut session, &by_path);
+        assert!(
+            ["Operation not permitted", "Permission denied"].contains(&said.as_str()),
+            "ABI {abi}: {said}"
+        );
+        assert_eq!(std::fs::read(outside.path()).unwrap(), b"precious");
+        // A file that can be read and not written, as those of a library of the worker's user.
+        session.console_of("cat('own', file = 'own')");
+        let to_read =
+            "use Fcntl; sysopen(my $f, 'own', O_RDONLY | O_TRUNC) ? print 'emptied' : print $!;";
+        if abi != "99" {
+            assert_eq!(perl(&mut session, to_read), "Operation not permitted");
+        }
+        assert_eq!(
+            session
+                .console_of("cat('long', file = 'own'); cat('s', file = 'own'); file.size('own')"),
+            "[1] 1\n"
+        );
+    }
 }
 
 /// Perl makes the system call, since R has no function for it. What the kernel said.
@@ -108,6 +159,9 @@ fn no_socket_of_any_kind_is_to_be_had() {
         );
         assert_eq!(printed, "Operation not permitted", "{kind}");
     }
+    // An end of such a pair can write to whatever has a path, the system's log for one.
+    let datagrams = "socketpair(my $a, my $b, AF_UNIX, SOCK_DGRAM, 0) ? print 'open' : print $!;";
+    assert_eq!(perl(&mut session, datagrams), "Operation not permitted");
     // What a program and its children use among themselves.
     let pair = "socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, 0) ? print 'open' : print $!;";
     assert_eq!(perl(&mut session, pair), "open");
@@ -144,6 +198,32 @@ fn only_the_listed_ports_can_be_reached() {
         );
         assert_eq!(perl(&mut session, &connect_to), "Permission denied");
     }
+    // Landlock knows the ports of plain TCP, and looks at `connect()` only: nothing else may open a connection.
+    let (mptcp, sctp, udp_lite, ping) = (262, 132, 136, 1);
+    for (kind, protocol) in [
+        ("SOCK_STREAM", mptcp),
+        ("SOCK_STREAM", sctp),
+        ("SOCK_DGRAM", udp_lite),
+        ("SOCK_DGRAM", ping),
+    ] {
+        let socket =
+            format!("socket(my $s, AF_INET, {kind}, {protocol}) ? print 'open' : print $!;");
+        assert_eq!(
+            perl(&mut session, &socket),
+            "Operation not permitted",
+            "{protocol}"
+        );
+    }
+    let fast_open = format!(
+        "socket(my $s, AF_INET, SOCK_STREAM, 0) or die; \
+         send($s, 'x', 0x20000000, sockaddr_in({other}, INADDR_LOOPBACK)) ? print 'sent' : print $!;"
+    );
+    assert_eq!(perl(&mut session, &fast_open), "Operation not permitted");
+    two.set_nonblocking(true).unwrap();
+    assert!(
+        two.accept().is_err(),
+        "somebody came to a port that is not listed"
+    );
     let mut older =
         Parent::start_with(&["--connect-ports", &ports, "--landlock-abi", "3"]).unwrap();
     assert_eq!(older.fork().console_of(&connect(other)), "[1] 1\n");
@@ -178,6 +258,61 @@ fn other_processes_are_out_of_reach() {
     assert_eq!(perl(&mut session, &attach), "Operation not permitted");
     let printed = session.console_of("print(system('unshare -Ur true 2>/dev/null') != 0L)");
     assert_eq!(printed, "[1] TRUE\n");
+}
+
+/// Also without users of their own, where the kernel takes one session for the other.
+#[test]
+fn a_session_sets_no_limits_for_others() {
+    let mut parent = Parent::start_with(&["--uids", "off"]).unwrap();
+    let (mut session, other) = (parent.fork(), parent.fork());
+    for pid in [other.pid, parent.pid().cast_signed()] {
+        let set = format!("system('prlimit --pid {pid} --cpu=1:1 2>&1')");
+        let said = session.console_of(&set);
+        assert!(said.contains("Operation not permitted"), "{said}");
+    }
+    assert_eq!(
+        session.console_of("system('ulimit -n 99; ulimit -n')"),
+        "99\n"
+    );
+}
+
+#[test]
+fn nothing_is_left_in_the_kernel_that_outlives_a_session() {
+    let (_parent, mut session) = session();
+    for make in [
+        "shmget(7, 1000, 01600)",
+        "msgget(7, 01600)",
+        "semget(7, 1, 01600)",
+    ] {
+        let program = format!("defined({make}) ? print 'made' : print $!;");
+        assert_eq!(
+            perl(&mut session, &program),
+            "Operation not permitted",
+            "{make}"
+        );
+    }
+}
+
+#[test]
+fn the_worker_s_terminal_is_out_of_reach() {
+    let (parent, mut session) = session();
+    // `TIOCSTI`, which types for whoever sits there; of a pipe the kernel would say that it is no terminal.
+    let typing = "my $key = 'x'; ioctl(STDOUT, 0x5412, $key) ? print 'typed' : print $!;";
+    assert_eq!(perl(&mut session, typing), "Operation not permitted");
+    let terminal = "open(my $t, '+<', '/dev/tty') ? print 'open' : print $!;";
+    assert_ne!(perl(&mut session, terminal), "open");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", session.pid)).unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(
+        fields[3],
+        parent.pid().to_string(),
+        "the session that setsid() began"
+    );
 }
 
 #[test]

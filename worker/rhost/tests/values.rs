@@ -34,6 +34,10 @@ fn outputs_of_a_session_are_boxed() {
             "[\"a\",null,\"é\\\"\\n\",\"中\"]",
         ),
         ("c(x = 1, y = 2)", "[1,2]"),
+        (
+            "structure(list(1, 2), class = 'data.frame')",
+            "{\"1\":[1],\"2\":[2]}",
+        ),
         ("NULL", "null"),
         ("character()", "[]"),
         ("list()", "[]"),
@@ -224,6 +228,8 @@ fn declared_inputs_are_checked_and_refusals_name_the_input() {
     );
     let bad = [
         (RType::Integer, "2147483648", "2147483648"),
+        // Which is what R calls NA.
+        (RType::Integer, "-2147483648", "-2147483648"),
         (RType::Integer, "1.5", "1.5"),
         (RType::Logical, "1", "expected logical"),
         (RType::Character, "1", "expected character"),
@@ -297,42 +303,89 @@ fn an_output_that_memory_does_not_hold_as_json_is_refused_and_the_session_lives(
     assert_eq!(session.output("y <- 1", "y"), "[1]");
 }
 
-/// JSON that R can hold: boxed vectors of one type, matrices, lists and data frames of them.
+/// JSON that R can hold: boxed vectors of one type, matrices, lists and data frames of them, in any order and in one another.
 fn boxed() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         any::<i32>().prop_map(|n| n.to_string()),
-        (-1e300_f64..1e300).prop_map(|n| serde_json::to_string(&(n + 0.5)).unwrap_or_default()),
-        Just("null".to_owned()),
+        any::<f64>()
+            .prop_filter("JSON has no such number", |n| n.is_finite())
+            .prop_map(|n| serde_json::to_string(&n).unwrap_or_default()),
+        prop::sample::select(vec!["null", "\"NaN\"", "\"Infinity\"", "\"-Infinity\""])
+            .prop_map(str::to_owned),
     ];
-    let boolean = prop_oneof![Just("true"), Just("false"), Just("null")].prop_map(str::to_owned);
-    let text = "[a-zA-Zéß中\"\\\\\n ]{1,8}"
-        .prop_filter("a spelling of a number", |text| {
-            !matches!(text.as_str(), "NA" | "NaN" | "Inf")
+    // A first element that is no null keeps the type of what is otherwise missing.
+    let first = any::<i32>().prop_map(|n| n.to_string());
+    let boolean = prop::sample::select(vec!["true", "false", "null"]).prop_map(str::to_owned);
+    let text = prop_oneof![".{0,8}", "[a-zA-Zéß中\"\\\\\n ]{1,8}"]
+        .prop_filter("a spelling of a number, or no string of R's", |text| {
+            !text.contains('\0') && !matches!(text.as_str(), "NA" | "NaN" | "Inf" | "-Inf" | "+Inf")
         })
         .prop_map(|text| serde_json::to_string(&text).unwrap_or_default());
-    let list = |items: Vec<String>| format!("[{}]", items.join(","));
-    // A first element that is not null keeps the type of what is otherwise missing.
-    let numbers = prop::collection::vec(number, 0..6).prop_map(move |mut items| {
-        items.insert(0, "1".to_owned());
-        list(items)
-    });
-    let booleans = prop::collection::vec(boolean, 1..6).prop_map(list);
-    let texts = prop::collection::vec(text, 1..6).prop_map(list);
-    let leaf = prop_oneof![numbers, booleans, texts, Just("null".to_owned())];
-    leaf.prop_recursive(3, 24, 4, |inner| {
-        prop::collection::btree_map("[a-z ]{1,5}", inner, 1..4).prop_map(|members| {
-            let members: Vec<_> = members
-                .into_iter()
-                .map(|(name, value)| {
-                    format!(
-                        "{}:{value}",
-                        serde_json::to_string(&name).unwrap_or_default()
-                    )
-                })
-                .collect();
-            format!("{{{}}}", members.join(","))
+    let row = |element: BoxedStrategy<String>, first: BoxedStrategy<String>, length: usize| {
+        (first, prop::collection::vec(element, length)).prop_map(|(first, mut row)| {
+            row.insert(0, first);
+            array(&row)
         })
+    };
+    let (number, first, boolean, text) =
+        (number.boxed(), first.boxed(), boolean.boxed(), text.boxed());
+    let text_or_none = prop_oneof![4 => text.clone(), 1 => Just("null".to_owned())].boxed();
+    let kinds = [
+        (number, first),
+        (boolean.clone(), boolean),
+        (text_or_none, text),
+    ];
+    let any_row = (0..kinds.len(), 0_usize..6)
+        .prop_flat_map({
+            let kinds = kinds.clone();
+            move |(kind, length)| row(kinds[kind].0.clone(), kinds[kind].1.clone(), length)
+        })
+        .boxed();
+    let matrix =
+        (0..kinds.len(), 0_usize..4, 1_usize..4).prop_flat_map(move |(kind, length, rows)| {
+            prop::collection::vec(
+                row(kinds[kind].0.clone(), kinds[kind].1.clone(), length),
+                rows,
+            )
+            .prop_map(|rows| array(&rows))
+        });
+    let leaf = prop_oneof![
+        any_row,
+        matrix,
+        prop::sample::select(vec!["null", "[]", "{}"]).prop_map(str::to_owned)
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let members =
+            prop::collection::hash_map("[a-z é.`]{1,5}", inner.clone(), 1..4).prop_map(|members| {
+                // As the map happens to give them: the order of the keys is to be kept, whatever it is.
+                let members: Vec<_> = members
+                    .into_iter()
+                    .map(|(name, value)| {
+                        format!(
+                            "{}:{value}",
+                            serde_json::to_string(&name).unwrap_or_default()
+                        )
+                    })
+                    .collect();
+                format!("{{{}}}", members.join(","))
+            });
+        let items = prop::collection::vec(inner, 1..4)
+            .prop_filter("rows of a data frame", |items| {
+                !items.iter().all(|item| is_row(item))
+            });
+        prop_oneof![members, items.prop_map(|items| array(&items))]
     })
+}
+
+/// Whether it is an object of scalars. Here only null is one.
+fn is_row(json: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).is_ok_and(|members| {
+        !members.is_empty() && members.values().all(serde_json::Value::is_null)
+    })
+}
+
+fn array(items: &[String]) -> String {
+    format!("[{}]", items.join(","))
 }
 
 #[test]
@@ -340,7 +393,7 @@ fn json_to_r_to_json_is_the_identity() {
     let (_parent, session) = session();
     let session = std::cell::RefCell::new(session);
     let mut runner = TestRunner::new(Config {
-        cases: 300,
+        cases: 600,
         failure_persistence: None,
         ..Config::default()
     });

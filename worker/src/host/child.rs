@@ -17,8 +17,12 @@ use warren_rhost::session::{FromChild, ToChild};
 
 use super::parent::Order;
 
-/// The longest frame in either direction, in bytes.
+/// The longest frame to a child, in bytes.
 const MAX_FRAME_BYTES: usize = 512 * 1024 * 1024;
+/// The longest frame from a child that has not been asked anything, in bytes.
+const FIRST_FRAME_BYTES: usize = 64 * 1024;
+/// What an answer may hold beside its outputs, in bytes: the names of changed files, an error's text, and how JSON writes them.
+const BESIDE_OUTPUTS: usize = 32 * 1024 * 1024;
 
 /// How a child ended, as far as the worker can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +114,7 @@ impl Child {
             reader: FrameReader {
                 half: reader,
                 buffer: Vec::new(),
+                limit: FIRST_FRAME_BYTES,
             },
             console: pipe::Receiver::from_owned_fd(console)?,
             exit: birth.exit,
@@ -230,9 +235,18 @@ impl FrameWriter {
 pub struct FrameReader {
     half: OwnedReadHalf,
     buffer: Vec<u8>,
+    /// The longest frame, in bytes: user code can write to the socket, and the worker's memory is everybody's.
+    limit: usize,
 }
 
 impl FrameReader {
+    /// From now on takes answers with so many bytes of outputs.
+    pub fn allow(&mut self, outputs: u64) {
+        self.limit = usize::try_from(outputs)
+            .unwrap_or(usize::MAX)
+            .saturating_add(BESIDE_OUTPUTS);
+    }
+
     /// The next frame. Cancel safe: what has arrived is kept for the next call.
     pub async fn next(&mut self) -> Result<FromChild, ChildError> {
         loop {
@@ -255,7 +269,7 @@ impl FrameReader {
         else {
             return Ok(None);
         };
-        let length = frame::payload_bytes(*header, MAX_FRAME_BYTES)
+        let length = frame::payload_bytes(*header, self.limit)
             .map_err(|error| ChildError::Nonsense(error.into()))?;
         if rest.len() < length {
             return Ok(None);
@@ -285,5 +299,29 @@ mod tests {
         assert!(told(11, false, true).contains("used up the stack"));
         assert!(told(9, true, false).contains("ran out of memory"));
         assert!(told(9, false, false).ends_with("killed by signal 9"));
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_no_longer_than_what_was_asked_for() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (half, _writer) = ours.into_split();
+        let mut reader = FrameReader {
+            half,
+            buffer: Vec::new(),
+            limit: FIRST_FRAME_BYTES,
+        };
+        let header = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+        theirs
+            .write_all(&header(FIRST_FRAME_BYTES + 1))
+            .await
+            .unwrap();
+        assert!(matches!(reader.next().await, Err(ChildError::Nonsense(_))));
+        reader.buffer.clear();
+        reader.allow(1000);
+        theirs
+            .write_all(&header(BESIDE_OUTPUTS + 1001))
+            .await
+            .unwrap();
+        assert!(matches!(reader.next().await, Err(ChildError::Nonsense(_))));
     }
 }

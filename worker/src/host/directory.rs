@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use warren_common::id::WorkerId;
 
+use super::removal::remove_tree;
+
 const LOCK: &str = "lock";
 
 /// The directories of one worker.
@@ -44,7 +46,7 @@ impl Directories {
 
 impl Drop for Directories {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.root) {
+        if let Err(error) = remove_tree(&self.root) {
             tracing::debug!(error = %error, "The sessions' directory could not be removed");
         }
     }
@@ -61,7 +63,7 @@ fn remove_if_abandoned(dir: &Path) {
         return;
     };
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-        && let Err(error) = fs::remove_dir_all(dir)
+        && let Err(error) = remove_tree(dir)
     {
         tracing::warn!(error = %error, dir = %dir.display(), "A dead worker's directory could not be removed");
     }

@@ -6,6 +6,7 @@ mod directory;
 mod orphans;
 mod parent;
 mod pool;
+mod removal;
 
 pub use child::{Child, ChildError, ChildExit, FrameReader, FrameWriter, Sending};
 pub use directory::Directories;

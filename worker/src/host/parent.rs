@@ -16,6 +16,7 @@ use warren_rhost::control::{FromParent, Hello, ToParent};
 use super::child::{Birth, Child, ChildExit};
 use super::control::{Control, Packet};
 use super::orphans::Hosts;
+use super::removal::remove_tree;
 use crate::config::SandboxConfig;
 
 /// Time between two ticks.
@@ -163,7 +164,7 @@ impl Parent {
 /// Removes a child's directory without holding up whoever asks.
 pub(super) fn remove_later(dir: PathBuf) {
     drop(tokio::task::spawn_blocking(move || {
-        if let Err(error) = std::fs::remove_dir_all(&dir) {
+        if let Err(error) = remove_tree(&dir) {
             tracing::debug!(error = %error, "The directory of an R process could not be removed");
         }
     }));

@@ -123,7 +123,9 @@ impl Running<'_> {
         }
         self.deadline = Some(Instant::now() + Duration::from_secs(self.limit));
         let names = request.outputs.clone();
-        let message = message(request, self.context.config.result_max_bytes);
+        let longest = self.context.config.result_max_bytes;
+        self.child.reader.allow(longest);
+        let message = message(request, longest);
         // What background processes wrote since the last run belongs to this one.
         let outcome = self.talk(&message, mail).await;
         self.judge(outcome, &names).await

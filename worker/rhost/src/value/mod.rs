@@ -9,18 +9,18 @@ mod write;
 
 pub(crate) use build::char;
 
-use warren_rhost::session::{Input, Output, RType};
+use warren_rhost::session::{Ending, Input, Output, RType};
 
-use crate::eval;
+use crate::eval::{self, Failure};
 use crate::ffi::{self, Sexp, f, v};
 use json::Json;
 use write::{Form, Refusal, Writer};
 
-/// Assigns one input in the global environment. The message names it.
-pub(crate) fn assign(input: &Input) -> Result<(), String> {
-    let blame = |reason: String| format!("input `{}`: {reason}", input.name);
+/// Assigns one input in the global environment. When that cannot be, how the run ends; the message names the input.
+pub(crate) fn assign(input: &Input) -> Result<(), Ending> {
+    let blame = |reason: String| refused(format!("input `{}`: {reason}", input.name));
     if input.name.is_empty() {
-        return Err("an input has an empty name".to_owned());
+        return Err(refused("an input has an empty name".to_owned()));
     }
     ffi::c_string(&input.name).map_err(blame)?;
     let json = Json::parse(input.value.get()).map_err(blame)?;
@@ -34,7 +34,19 @@ pub(crate) fn assign(input: &Input) -> Result<(), String> {
             (f().Rf_unprotect)(1);
         }
     })
-    .map_err(|failure| blame(failure.message()))
+    .map_err(|failure| stopped(failure, blame))
+}
+
+fn refused(message: String) -> Ending {
+    Ending::ValueError { message }
+}
+
+/// An active binding or a promise is code of the session's, which may be interrupted like any other.
+fn stopped(failure: Failure, blame: impl Fn(String) -> Ending) -> Ending {
+    match failure {
+        Failure::Error(reason) => blame(reason),
+        Failure::Interrupted => Ending::Interrupted,
+    }
 }
 
 /// What reading an output gave.
@@ -43,11 +55,11 @@ pub(crate) struct Reading {
     pub(crate) note: Option<String>,
 }
 
-/// Writes one output as JSON behind what `out` holds. The message names it.
-pub(crate) fn read(output: &Output, out: &mut Vec<u8>, limit: usize) -> Result<Reading, String> {
-    let blame = |reason: String| format!("output `{}`: {reason}", output.name);
+/// Writes one output as JSON behind what `out` holds. When that cannot be, how the run ends; the message names the output.
+pub(crate) fn read(output: &Output, out: &mut Vec<u8>, limit: usize) -> Result<Reading, Ending> {
+    let blame = |reason: String| refused(format!("output `{}`: {reason}", output.name));
     if output.name.is_empty() {
-        return Err("an output has an empty name".to_owned());
+        return Err(refused("an output has an empty name".to_owned()));
     }
     ffi::c_string(&output.name).map_err(blame)?;
     let (form, nested) = form_of(output.r#type);
@@ -66,7 +78,7 @@ pub(crate) fn read(output: &Output, out: &mut Vec<u8>, limit: usize) -> Result<R
             (f().Rf_unprotect)(1);
         }
     })
-    .map_err(|failure| blame(failure.message()))?;
+    .map_err(|failure| stopped(failure, blame))?;
     written.map_err(|refusal| {
         blame(match refusal {
             Refusal::TooLong => format!("its JSON is longer than the limit of {limit} bytes"),

@@ -229,7 +229,12 @@ impl Writer<'_> {
     unsafe fn name(&mut self, names: Sexp, at: usize) {
         // SAFETY: as in `value`.
         unsafe {
-            let name = (f().STRING_ELT)(names, at.cast_signed());
+            // A data frame that was put together by hand may have none.
+            let name = if (f().TYPEOF)(names).cast_unsigned() == sexptype::STRING {
+                (f().STRING_ELT)(names, at.cast_signed())
+            } else {
+                *v().R_NaString
+            };
             let empty = name == *v().R_NaString || *(f().R_CHAR)(name) == 0;
             let mut earlier = 0_usize;
             // Names are unique pointers in R's string cache. Long lists of names are not searched: a clash is legal JSON.
