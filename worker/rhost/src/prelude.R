@@ -38,13 +38,12 @@ local(for (name in c(".Last.value", ".__H__.rbind"))
   if (exists(name, baseenv(), inherits = FALSE)) unlockBinding(name, baseenv()))
 
 # Code that most sessions run in one way or another, so that its functions are loaded and compiled before the fork. It
-# draws no random number and leaves nothing behind. The garbage of each part is collected before the next makes more: memory
-# that R once asked for stays in the parent, and every fork copies its page tables.
+# draws no random number and leaves nothing behind. Garbage is collected often: memory that R once asked for stays in the parent,
+# and every fork copies its page tables.
 local({
-  warm <- function(code) {
-    force(code)
-    gc()
-  }
+  gctorture2(20000L)
+  on.exit(gctorture2(0L))
+  warm <- force
   warm(fit <- stats::lm(mpg ~ wt, datasets::mtcars))
   warm(print(summary(fit)))
   warm(print(stats::predict(fit, data.frame(wt = 3))))

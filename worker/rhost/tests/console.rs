@@ -72,7 +72,7 @@ fn every_script_prints_what_r_prints() {
     });
     for ((script, path), expected) in scripts.into_iter().zip(expected) {
         let mut session = parent.fork();
-        native::install(&session);
+        native::install(&mut session);
         let printed = session.run(&script).console;
         if printed != expected {
             let name = path.file_stem().unwrap_or_default().display().to_string();
