@@ -66,6 +66,7 @@ fn serve(args: &Args, started: start::Started) -> ExitCode {
     match prepare(args, &r_home, &r_version) {
         Ok((outfit, identities)) => {
             let room = Room::new();
+            heap::let_go_of_files();
             heap::close_gaps();
             let limit = args.tick_limit;
             match parent::serve(control, room, limit, r_version, outfit, identities) {

@@ -28,6 +28,9 @@ pub(crate) struct Helpers {
     pub(crate) messages: Sexp,
 }
 
+/// How many objects R makes between two collections while it is prepared. A collection takes a few milliseconds.
+const ALLOCATIONS: u32 = 20_000;
+
 /// Initialises R, loads the packages and runs the warm-up.
 pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<Helpers, String> {
     ffi::load(&home.join("lib/libR.so"), r_version)?;
@@ -40,7 +43,18 @@ pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<
     prepared
 }
 
+/// Collects garbage often meanwhile: what R once asked for stays in the parent's memory, and R by itself asks for twice what it
+/// needs.
 fn prepare(preload: &[String]) -> Result<Helpers, String> {
+    eval::run_own(&format!("gctorture2({ALLOCATIONS}L)"))?;
+    let prepared = prepare_tidily(preload);
+    eval::run_own("gctorture2(0L)")?;
+    let helpers = prepared?;
+    leave_no_trace()?;
+    Ok(helpers)
+}
+
+fn prepare_tidily(preload: &[String]) -> Result<Helpers, String> {
     for package in preload {
         load_package(package)?;
     }
@@ -50,7 +64,6 @@ fn prepare(preload: &[String]) -> Result<Helpers, String> {
     // Once each, so that they are warm, too.
     eval::text_of(helpers.parse_message, "a b").map_err(eval::Failure::message)?;
     eval::call_own(helpers.end_of_run).map_err(eval::Failure::message)?;
-    leave_no_trace()?;
     Ok(helpers)
 }
 

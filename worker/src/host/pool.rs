@@ -226,12 +226,11 @@ impl Pool {
         let mut tries = 1;
         loop {
             let living = lock(&self.origin).clone().filter(Parent::is_alive);
-            let origin = match living {
-                Some(origin) => origin,
-                None => {
-                    let started = Parent::start(&self.settings, &self.hosts).await?;
-                    lock(&self.origin).insert(started).clone()
-                }
+            let origin = if let Some(origin) = living {
+                origin
+            } else {
+                let started = Parent::start(&self.settings, &self.hosts).await?;
+                lock(&self.origin).insert(started).clone()
             };
             let number = self.next_child.fetch_add(1, Ordering::Relaxed);
             let outcome = origin.twin(number).await;
