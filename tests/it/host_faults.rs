@@ -147,6 +147,31 @@ async fn the_only_host_is_started_again_and_again() {
     assert_eq!(client.open_session().await.prints("cat('on')").await, "on");
 }
 
+#[tokio::test]
+async fn when_the_process_that_started_r_is_killed_r_is_started_again() {
+    let house = house(2).await;
+    let client = house.admin().await;
+    let [(first, first_pid, parent), (second, second_pid, other)] = two_families(&client).await;
+    let origin = processes::parent_of(parent);
+    assert_eq!(origin, processes::parent_of(other));
+    kill(origin).await;
+    let begun = Instant::now();
+    a_new_session_works(&client).await;
+    told("R was started again", begun);
+    for session in [first, second] {
+        let reason = session.gone().await;
+        assert!(reason.contains("the R host"), "{reason}");
+    }
+    let pids = [origin, parent, other, first_pid, second_pid];
+    wait::until(&format!("none of {pids:?} is left"), async || {
+        pids.iter()
+            .all(|pid| !processes::exists(*pid))
+            .then_some(())
+    })
+    .await;
+    two_families(&client).await;
+}
+
 /// How long it took is for people: no test depends on the machine's speed.
 #[expect(
     clippy::print_stderr,

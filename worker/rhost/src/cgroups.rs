@@ -3,8 +3,8 @@
 //! Version 1 where this process may make groups below its own (as root), version 2 where its group was delegated to it.
 //! Groups are made once and lent again: making one costs more than a fork.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The group in version 2 that the worker and its parents move to: a group that has controllers for its children may hold
@@ -148,9 +148,15 @@ impl Groups {
 }
 
 impl Group {
-    /// Moves this process into the group.
+    /// Moves this process, which has one thread, into the group. In version 1 as a thread: for a whole process the kernel
+    /// shuts out every fork and exit of the machine and waits until all processors have noticed, which may take 10 ms.
     pub(crate) fn join(&self) -> io::Result<()> {
-        fs::write(self.dir.join("cgroup.procs"), "0")
+        let members = if self.version == 2 {
+            "cgroup.procs"
+        } else {
+            "tasks"
+        };
+        fs::write(self.dir.join(members), "0")
     }
 
     /// Whether the kernel killed a process of the group for want of memory since it was lent.
@@ -164,7 +170,10 @@ impl Group {
         } else {
             "memory.oom_control"
         };
-        let text = fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+        // Longer than the file gets. Nobody asks for its size first, and the heap is left alone.
+        let mut space = [0; 1024];
+        let read = File::open(self.dir.join(file)).and_then(|mut file| file.read(&mut space));
+        let text = std::str::from_utf8(&space[..read.unwrap_or(0)]).unwrap_or_default();
         text.lines()
             .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
             .unwrap_or(0)

@@ -1,31 +1,25 @@
 //! From the fork to R's prompt: a process of its own.
 
-use std::ffi::{CString, c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal};
 
 use crate::console;
 use crate::crash::{self, Note};
-use crate::eval;
-use crate::ffi::{f, sexptype, v};
+use crate::ffi::{f, v};
 use crate::heap;
 use crate::identity::Identity;
+use crate::places;
 use crate::run;
 use crate::sandbox::Sandbox;
 use crate::setup::Helpers;
-use crate::value;
 
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
 const FRAMES_FROM: c_int = 200;
-
-/// Where `install.packages` puts what a session needs: in the working directory, so that it travels with a snapshot.
-const LIBRARY: &str = ".library";
 
 /// What a child is born with.
 pub(crate) struct Birth<'a> {
@@ -74,9 +68,9 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     offer_to_the_oom_killer();
     birth.identity.enter()?;
-    let work = directories(birth.dir)?;
+    let work = places::take(birth.dir)?;
     reseed()?;
-    become_r_child(birth)?;
+    become_r_child();
     die_with(birth.parent)?;
     if let Some(sandbox) = &birth.outfit.sandbox {
         sandbox.enter(birth.dir)?;
@@ -91,8 +85,8 @@ fn offer_to_the_oom_killer() {
     let _ = fs::write("/proc/self/oom_score_adj", "800");
 }
 
-/// Last, because a change of user would clear it.
-fn die_with(parent: Pid) -> io::Result<()> {
+/// Ends this process with its parent. After a change of user, which would clear it.
+pub(crate) fn die_with(parent: Pid) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() == Some(parent) {
         Ok(())
@@ -163,43 +157,6 @@ fn close_range(first: c_uint, last: c_uint) -> io::Result<()> {
     }
 }
 
-/// The session's own places, and the environment that names them.
-fn directories(dir: &Path) -> io::Result<std::path::PathBuf> {
-    let (work, tmp, home) = (dir.join("work"), dir.join("tmp"), dir.join("home"));
-    let r_tmp = tmp.join("Rtmp");
-    for path in [&work, &tmp, &home, &r_tmp] {
-        make(path)?;
-    }
-    std::env::set_current_dir(&work).map_err(|error| {
-        io::Error::other(format!("{} cannot be entered: {error}", work.display()))
-    })?;
-    // SAFETY: the process has one thread; R keeps its copy of the directory's name for ever.
-    unsafe {
-        std::env::set_var("HOME", &home);
-        std::env::set_var("XDG_CACHE_HOME", home.join(".cache"));
-        std::env::set_var("TMPDIR", &tmp);
-        std::env::set_var("R_SESSION_TMPDIR", &r_tmp);
-        std::env::set_var("PWD", &work);
-        std::env::set_var("R_LIBS_USER", work.join(LIBRARY));
-        std::env::remove_var("GLIBC_TUNABLES");
-        *v().R_TempDir = CString::new(r_tmp.as_os_str().as_bytes())?.into_raw();
-    }
-    Ok(work)
-}
-
-/// Makes a directory that may be there already.
-fn make(path: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(io::Error::other(format!(
-                "{} cannot be made: {error}; the session's user must be able to pass through every directory above it",
-                path.display()
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// R seeds itself from time and process id at the first draw, since the parent drew nothing; C must be told.
 fn reseed() -> io::Result<()> {
     let mut seed = [0_u8; 4];
@@ -213,41 +170,8 @@ fn reseed() -> io::Result<()> {
     Ok(())
 }
 
-fn become_r_child(birth: &Birth<'_>) -> io::Result<()> {
+fn become_r_child() {
     console::become_child(rustix::process::getpid().as_raw_pid());
     // SAFETY: a plain store: R's own cleaning up at exit is the parent's affair.
     unsafe { *v().R_isForkedChild = 1 };
-    let work = birth.dir.join("work");
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(work.join(LIBRARY))?;
-    let library = work.join(LIBRARY);
-    let (Some(work), Some(library)) = (work.to_str(), library.to_str()) else {
-        return Err(io::Error::other("its directory's name is not UTF-8"));
-    };
-    tell_places(birth.outfit.helpers, work, library)
-        .map_err(|failure| io::Error::other(failure.message()))
-}
-
-/// Plots go to the working directory, and a library in it comes before the others. Without R code: what it would touch on
-/// the way, each child would have to copy.
-fn tell_places(helpers: Helpers, work: &str, library: &str) -> Result<(), eval::Failure> {
-    eval::protected(|| {
-        // SAFETY: inside a protected call; objects are protected while others are made, and both environments for good.
-        unsafe {
-            let name = (f().Rf_install)(c".lib.loc".as_ptr());
-            let others = (f().Rf_findVarInFrame)(helpers.libraries, name);
-            let count = (f().Rf_xlength)(others);
-            let all = (f().Rf_protect)((f().Rf_allocVector)(sexptype::STRING, count + 1));
-            (f().SET_STRING_ELT)(all, 0, value::char(library));
-            for at in 0..count {
-                (f().SET_STRING_ELT)(all, at + 1, (f().STRING_ELT)(others, at));
-            }
-            (f().Rf_defineVar)(name, all, helpers.libraries);
-            let place = (f().Rf_protect)((f().Rf_ScalarString)(value::char(work)));
-            (f().Rf_defineVar)((f().Rf_install)(c"work".as_ptr()), place, helpers.plots);
-            (f().Rf_unprotect)(2);
-        }
-    })
 }

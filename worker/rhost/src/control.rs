@@ -25,6 +25,13 @@ pub enum ToParent {
         #[serde(default)]
         ahead: bool,
     },
+    /// Fork another parent, which has R in the same memory. Answered by [`FromParent::Forked`], with the worker's end of the new
+    /// parent's control socket, or by [`FromParent::ForkFailed`]. On that socket it says [`FromParent::Ready`], and serves like this
+    /// one. It ends when this one ends, and its own end is told as any child's.
+    Twin {
+        /// The worker's number for it, one of those for children.
+        child: u64,
+    },
     /// Kill the child's process group and every descendant. Answered by [`FromParent::Exited`].
     Kill {
         /// Which child.
@@ -46,7 +53,7 @@ pub enum FromParent {
         message: String,
     },
     /// A child exists. Three descriptors travel with this packet, in this order: the worker's end of the child's frame
-    /// socket (stream), the read end of its console pipe, and a pidfd of the child.
+    /// socket (stream), the read end of its console pipe, and a pidfd of the child. With a twin travels one: its control socket.
     Forked {
         /// The worker's number for the child.
         child: u64,

@@ -3,7 +3,8 @@
 use std::ffi::{CStr, c_int, c_void};
 
 use crate::console;
-use crate::ffi::{PARSE_OK, Sexp, f, v};
+use crate::ffi::{Native, PARSE_OK, Sexp, f, v};
+use crate::setup::Helpers;
 
 /// R jumped out of a protected call.
 #[derive(Debug)]
@@ -102,6 +103,41 @@ pub(crate) fn call_own(function: Sexp) -> Result<(), Failure> {
             (f().Rf_unprotect)(1);
         }
     })
+}
+
+/// Whether output or plots go elsewhere than at the start. Asked after every run, so with less than a function of R's touches.
+pub(crate) fn is_diverted(helpers: Helpers) -> bool {
+    let mut diverted = true;
+    let asked = protected(|| {
+        // SAFETY: inside a protected call; the calls and the function are preserved, and the integers read before R goes on.
+        unsafe {
+            let number = |call| *(f().INTEGER)((f().Rf_eval)(call, *v().R_BaseEnv));
+            let device = (f().Rf_GetOption1)((f().Rf_install)(c"device".as_ptr()));
+            diverted = device != helpers.device
+                || number(helpers.sinks) != 0
+                || number(helpers.messages) != 2;
+        }
+    });
+    asked.is_err() || diverted
+}
+
+/// Calls a function of the host's own with one that it can `.Call`; what it returns is kept from the collector for good.
+pub(crate) fn call_with_native(function: Sexp, native: Native) -> Result<Sexp, Failure> {
+    let mut value = std::ptr::null_mut();
+    protected(|| {
+        // SAFETY: inside a protected call; the function is preserved, what is made is protected while used. R takes a pointer
+        // with this tag for a native function.
+        unsafe {
+            let tag = (f().Rf_install)(c"native symbol".as_ptr());
+            let pointer = (f().R_MakeExternalPtrFn)(native, tag, *v().R_NilValue);
+            let pointer = (f().Rf_protect)(pointer);
+            let call = (f().Rf_protect)((f().Rf_lang2)(function, pointer));
+            value = (f().Rf_eval)(call, *v().R_BaseEnv);
+            (f().R_PreserveObject)(value);
+            (f().Rf_unprotect)(2);
+        }
+    })?;
+    Ok(value)
 }
 
 /// Calls a function of the host's own with text and copies the text it returns.

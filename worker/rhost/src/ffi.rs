@@ -93,6 +93,7 @@ functions! {
     Rf_unprotect(c_int);
     R_PreserveObject(Sexp);
     R_ReleaseObject(Sexp);
+    R_MakeExternalPtrFn(Native, Sexp, Sexp) -> Sexp;
     Rf_install(*const c_char) -> Sexp;
     Rf_installTrChar(Sexp) -> Sexp;
     Rf_defineVar(Sexp, Sexp, Sexp);
@@ -105,6 +106,7 @@ functions! {
     Rf_translateCharUTF8(Sexp) -> *const c_char;
     Rf_getCharCE(Sexp) -> c_int;
     R_CHAR(Sexp) -> *const c_char;
+    Rf_GetOption1(Sexp) -> Sexp;
     Rf_getAttrib(Sexp, Sexp) -> Sexp;
     Rf_setAttrib(Sexp, Sexp, Sexp) -> Sexp;
     Rf_inherits(Sexp, *const c_char) -> RBool;
@@ -124,6 +126,8 @@ functions! {
     vmaxset(*const c_void);
 }
 
+/// A function of the host's own for `.Call`, without arguments.
+pub(crate) type Native = unsafe extern "C-unwind" fn() -> Sexp;
 /// `ptr_R_ReadConsole`.
 pub(crate) type ReadConsole =
     unsafe extern "C-unwind" fn(*const c_char, *mut u8, c_int, c_int) -> c_int;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
+use std::mem::MaybeUninit;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 
 /// Kernels before 6.13 count a file's times in ticks of up to 10 ms: two writes within one look the same.
 const TICK: Duration = Duration::from_millis(20);
@@ -49,27 +51,30 @@ impl Files {
     /// Regular files, without dot-files. A directory that cannot be read holds none.
     pub(crate) fn scan(directory: &Path) -> Self {
         let mut files = BTreeMap::new();
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else {
+        // On the stack, because an iterator of the standard library's takes 32 KiB of the heap.
+        let mut space = [const { MaybeUninit::uninit() }; 2048];
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(opened) = rustix::fs::open(directory, flags, Mode::empty()) else {
+            return Self(files);
+        };
+        let mut entries = RawDir::new(&opened, &mut space);
+        while let Some(Ok(entry)) = entries.next() {
+            let kind = entry.file_type();
+            let Ok(name) = entry.file_name().to_str() else {
                 continue;
             };
-            if name.starts_with('.') {
+            if name.starts_with('.') || !matches!(kind, FileType::RegularFile | FileType::Unknown) {
                 continue;
             }
             // Of the link itself: what it points at is not the session's file.
-            if let Ok(data) = entry.metadata()
-                && data.is_file()
+            if let Ok(data) = rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW)
+                && FileType::from_raw_mode(data.st_mode) == FileType::RegularFile
             {
-                let stamp = Stamp {
-                    inode: data.ino(),
-                    bytes: data.size(),
-                    changed: (data.ctime(), data.ctime_nsec()),
-                    modified: (data.mtime(), data.mtime_nsec()),
-                };
+                let stamp = Stamp::of(&data);
                 let content = is_fresh(&stamp)
-                    .then(|| digest(&entry.path(), &stamp))
+                    .then(|| digest(&directory.join(name), &stamp))
                     .flatten();
-                files.insert(name, File { stamp, content });
+                files.insert(name.to_owned(), File { stamp, content });
             }
         }
         Self(files)
@@ -102,6 +107,22 @@ impl Files {
             }
         }
         changes
+    }
+}
+
+impl Stamp {
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the types of these fields are the platform's"
+    )]
+    fn of(data: &Stat) -> Self {
+        Self {
+            inode: data.st_ino as u64,
+            bytes: data.st_size as u64,
+            changed: (data.st_ctime as i64, data.st_ctime_nsec as i64),
+            modified: (data.st_mtime as i64, data.st_mtime_nsec as i64),
+        }
     }
 }
 

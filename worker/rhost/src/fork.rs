@@ -78,6 +78,32 @@ pub(crate) fn fork(
     })
 }
 
+/// A process that was forked to be a parent itself, as the first one sees it, or as it sees itself.
+pub(crate) enum Twin {
+    /// In the first one: the new process, and the worker's end of its control socket.
+    Other(Pid, OwnedFd),
+    /// In the new one: its own end.
+    This(OwnedFd),
+}
+
+/// Forks a parent.
+pub(crate) fn twin() -> io::Result<Twin> {
+    let (theirs, own) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: as in [`fork`].
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Twin::This(own)),
+        pid => Pid::from_raw(pid)
+            .map(|pid| Twin::Other(pid, theirs))
+            .ok_or_else(|| io::Error::other("fork returned no process id")),
+    }
+}
+
 /// The least that an answer from a fork of this parent can be, for the bench to compare a session with: the child evaluates
 /// `1 + 1`, says on the control socket that it did, and ends. No pipes, no descriptors for the worker, no directory, no sandbox,
 /// no main loop and no console.

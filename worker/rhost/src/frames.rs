@@ -1,7 +1,8 @@
 //! The child's end of its frame socket.
 
-use std::io::{self, IoSlice};
+use std::io::{self, BufReader, IoSlice, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
@@ -11,29 +12,32 @@ use warren_rhost::session::{Ending, ToChild};
 /// The header can say no more. The worker, which the child trusts, sets the limits that matter.
 const MAX_FRAME_BYTES: usize = u32::MAX as usize;
 
-/// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
-pub(crate) fn receive(socket: impl AsFd) -> Option<ToChild> {
-    let mut header = [0; HEADER_BYTES];
-    fill(&socket, &mut header)?;
-    let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
-    fill(&socket, &mut payload)?;
-    serde_json::from_slice(&payload).ok()
-}
+/// The frame socket. A request that fits the buffer is read in one go.
+pub(crate) struct Frames(BufReader<UnixStream>);
 
-fn fill(socket: &impl AsFd, mut buffer: &mut [u8]) -> Option<()> {
-    while !buffer.is_empty() {
-        match rustix::io::read(socket, &mut *buffer) {
-            Ok(0) => return None,
-            Ok(count) => buffer = &mut buffer[count..],
-            Err(Errno::INTR) => {}
-            Err(_) => return None,
-        }
+impl Frames {
+    /// Takes over the socket.
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self(BufReader::new(UnixStream::from(socket)))
     }
-    Some(())
+
+    /// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
+    pub(crate) fn receive(&mut self) -> Option<ToChild> {
+        let mut header = [0; HEADER_BYTES];
+        self.0.read_exact(&mut header).ok()?;
+        let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
+        self.0.read_exact(&mut payload).ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
+
+    /// Sends one frame whose payload comes in parts.
+    pub(crate) fn send(&self, payload: &[&[u8]]) -> io::Result<()> {
+        send(self.0.get_ref(), payload)
+    }
 }
 
-/// Sends one frame whose payload comes in parts. They are not copied together: a part may be as large as memory allows.
-pub(crate) fn send(socket: &OwnedFd, payload: &[&[u8]]) -> io::Result<()> {
+/// The parts are not copied together: one may be as large as memory allows.
+fn send(socket: impl AsFd, payload: &[&[u8]]) -> io::Result<()> {
     let bytes = payload.iter().map(|part| part.len()).sum();
     let header = frame::header_of_length(bytes, MAX_FRAME_BYTES).map_err(io::Error::other)?;
     let mut parts = vec![IoSlice::new(&header)];
@@ -42,7 +46,7 @@ pub(crate) fn send(socket: &OwnedFd, payload: &[&[u8]]) -> io::Result<()> {
     // One call for what fits the socket's buffer: a small answer wakes the worker once.
     while !rest.is_empty() {
         let mut nothing = SendAncillaryBuffer::default();
-        match rustix::net::sendmsg(socket, rest, &mut nothing, SendFlags::NOSIGNAL) {
+        match rustix::net::sendmsg(&socket, rest, &mut nothing, SendFlags::NOSIGNAL) {
             Ok(count) => IoSlice::advance_slices(&mut rest, count),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

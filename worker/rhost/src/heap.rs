@@ -1,7 +1,8 @@
-//! The parent's heap, made so that its children write to few pages of it. Each page that a child writes to is copied, in the
-//! middle of somebody's first answer.
+//! The parent's memory, made so that it is small and its children write to few pages of its heap. Each page that a child writes to
+//! is copied, in the middle of somebody's first answer.
 
 use std::ffi::c_void;
+use std::fs;
 
 /// Larger holes are few.
 const LARGEST: usize = 64 << 10;
@@ -39,9 +40,65 @@ fn end_of_heap() -> usize {
     end as usize - free
 }
 
+/// Lets go of the parts of program files that R's start and warm-up read: most of them are never needed again. They stay in the
+/// kernel's cache as long as there is room, and whoever runs that code, in a parent or a child, finds them there.
+pub(crate) fn let_go_of_files() {
+    let Ok(maps) = fs::read_to_string("/proc/self/smaps") else {
+        return;
+    };
+    let mut mapping = None;
+    for line in maps.lines() {
+        if let Some(file) = unwritable_file(line) {
+            mapping = file;
+        } else if let (Some((start, length)), Some("0 kB")) =
+            (mapping, line.strip_prefix("Anonymous:").map(str::trim))
+        {
+            // SAFETY: a mapping of a file of which this process has changed nothing: what is dropped is read again.
+            unsafe { libc::madvise(start as *mut c_void, length, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+/// Of the first line of a mapping in `smaps`: where it is and how long, if it is private to this process and shows a file that cannot
+/// be written to. None for any other line.
+#[expect(
+    clippy::option_option,
+    reason = "no mapping at all is not the same as one of another kind"
+)]
+fn unwritable_file(line: &str) -> Option<Option<(usize, usize)>> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let start = usize::from_str_radix(start, 16).ok()?;
+    let end = usize::from_str_radix(end, 16).ok()?;
+    let rights = fields.next()?;
+    let is_file = fields.nth(3).is_some_and(|path| path.starts_with('/'));
+    let fits = is_file && rights.starts_with("r-") && rights.ends_with('p');
+    Some(fits.then_some((start, end - start)))
+}
+
 /// In a child: new memory comes in small pages. The first byte of a huge one would cost each session two megabytes.
 pub(crate) fn small_pages() {
     // A kernel that does not know it gives larger ones.
     // SAFETY: reads no memory.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_that_nobody_here_writes_to_are_let_go_of() {
+        let text = "7f00-7f10 r-xp 00001000 fe:00 12 /usr/lib/R/lib/libR.so";
+        assert_eq!(unwritable_file(text), Some(Some((0x7f00, 0x10))));
+        for other in [
+            "7f00-7f10 rw-p 00001000 fe:00 12 /usr/lib/R/lib/libR.so",
+            "7f00-7f10 r--s 00001000 fe:00 12 /dev/shm/shared",
+            "7f00-7f10 r-xp 00000000 00:00 0 [vdso]",
+            "7f00-7f10 r--p 00000000 00:00 0",
+        ] {
+            assert_eq!(unwritable_file(other), Some(None), "{other}");
+        }
+        assert_eq!(unwritable_file("Anonymous:  0 kB"), None);
+    }
 }

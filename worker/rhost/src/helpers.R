@@ -1,18 +1,19 @@
-# The host's own functions, and two environments, in the order in which setup.rs takes them. They live where user code does not reach, and call
-# base by way of their environment.
+# Makes the host's own functions, and two calls, in the order in which setup.rs takes them. They live where user code does not reach, and call
+# base by way of their environment. `places` is the host's: the working directory and the session's library.
 
-local({
+function(places) {
+  work <- function() .Call(places)[1L]
+
   plots <- new.env()
-  plots$work <- NULL
   plots$open <- integer()
   plots$stages <- character()
 
-  plot_files <- function() list.files(plots$work, "^unnamedplot[0-9]{3,}[.]png$")
+  plot_files <- function() list.files(work(), "^unnamedplot[0-9]{3,}[.]png$")
 
   # R numbers the pages of a device from 1. While earlier plots are there, new ones wait in a place of their own, and get
   # the next numbers when the run ends.
   device <- function(...) {
-    folder <- plots$work
+    folder <- work()
     if (length(plot_files())) {
       folder <- tempfile("plots")
       dir.create(folder)
@@ -33,7 +34,7 @@ local({
       taken <- as.integer(gsub("[^0-9]", "", plot_files()))
       pages <- sort(list.files(folder, full.names = TRUE))
       numbers <- max(taken, 0L) + seq_along(pages)
-      file.rename(pages, file.path(plots$work, sprintf("unnamedplot%03d.png", numbers)))
+      file.rename(pages, file.path(work(), sprintf("unnamedplot%03d.png", numbers)))
       unlink(folder, recursive = TRUE)
     }
     plots$stages <- character()
@@ -113,7 +114,26 @@ local({
       exists(current, globalenv(), mode = "function"))) options(device = device)
   }
 
+  # The session's library comes before the others, and is made when somebody first asks where packages are.
+  libraries <- local({
+    others <- .libPaths()
+    all <- NULL
+    function(value) {
+      if (!missing(value)) {
+        all <<- value
+      } else if (is.null(all)) {
+        own <- .Call(places)[2L]
+        dir.create(own, showWarnings = FALSE, mode = "0700")
+        all <<- c(own, others)
+      }
+      all
+    }
+  })
+  keeper <- environment(.libPaths)
+  rm(list = ".lib.loc", envir = keeper)
+  makeActiveBinding(".lib.loc", compiler::cmpfun(libraries), keeper)
+
   options(device = device)
   functions <- lapply(list(parse_message, choose, promise, end_of_run), compiler::cmpfun)
-  c(functions, environment(.libPaths), plots)
-})
+  c(functions, getOption("device"), quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
+}

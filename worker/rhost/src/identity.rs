@@ -58,6 +58,12 @@ impl Identities {
         }
     }
 
+    /// In a process that was forked from the one that lends them: lets go of what is still the other's to lend.
+    pub(crate) fn leave(self) {
+        // A group that is dropped is removed. The locks of users end with the last copy of their file, so that is closed.
+        std::mem::forget((self.memory, self.pids));
+    }
+
     /// Whether every session has a user of its own.
     pub(crate) fn has_users(&self) -> bool {
         self.uids.is_ok()

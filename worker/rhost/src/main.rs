@@ -16,6 +16,7 @@ mod heap;
 mod identity;
 mod packets;
 mod parent;
+mod places;
 mod run;
 mod sandbox;
 mod seccomp;
@@ -35,6 +36,7 @@ use warren_rhost::control::FromParent;
 use args::Args;
 use child::Outfit;
 use identity::Identities;
+use packets::Room;
 use sandbox::Sandbox;
 
 fn main() -> ExitCode {
@@ -64,9 +66,11 @@ fn serve(args: &Args, started: start::Started) -> ExitCode {
     } = started;
     match prepare(args, &r_home, &r_version) {
         Ok((outfit, identities)) => {
+            let room = Room::new();
+            heap::let_go_of_files();
             heap::close_gaps();
-            let served = parent::serve(control, args.tick_limit, r_version, outfit, identities);
-            match served {
+            let limit = args.tick_limit;
+            match parent::serve(control, room, limit, r_version, outfit, identities) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             }

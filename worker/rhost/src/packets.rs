@@ -36,14 +36,24 @@ pub(crate) fn send(
     }
 }
 
+/// Room for the longest packet. Made once, before the holes of the heap are filled: made for each packet, it would leave a new hole
+/// behind, and what children allocate would lie here and there again.
+pub(crate) struct Room(Vec<u8>);
+
+impl Room {
+    /// Not filled with zeros: after a fork each page of it that is written to is copied.
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(MAX_PACKET_BYTES))
+    }
+}
+
 /// Reads one message. None at the end of the socket, or when the worker does not speak as agreed.
-pub(crate) fn receive(control: impl AsFd) -> Option<ToParent> {
-    // Not filled with zeros: after a fork each page of it that is written to would be copied.
-    let mut packet = Vec::with_capacity(MAX_PACKET_BYTES);
+pub(crate) fn receive(control: impl AsFd, Room(packet): &mut Room) -> Option<ToParent> {
+    packet.clear();
     loop {
-        match rustix::net::recv(&control, spare_capacity(&mut packet), RecvFlags::empty()) {
+        match rustix::net::recv(&control, spare_capacity(packet), RecvFlags::empty()) {
             Ok((_, 0)) => return None,
-            Ok(_) => return serde_json::from_slice(&packet).ok(),
+            Ok(_) => return serde_json::from_slice(packet).ok(),
             Err(Errno::INTR) => {}
             Err(_) => return None,
         }

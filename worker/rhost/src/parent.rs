@@ -1,4 +1,6 @@
 //! The parent's loop: packets from the worker, deaths of children, the tick.
+//!
+//! A parent can fork parents: twins, which share its memory, and serve as it does until it ends.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,13 +15,14 @@ use warren_rhost::processes;
 
 use crate::child::{self, Outfit};
 use crate::crash::Note;
-use crate::fork::{self, Forked};
+use crate::fork::{self, Forked, Twin};
 use crate::identity::{Identities, Identity};
-use crate::packets;
+use crate::packets::{self, Room};
 
-/// Serves the worker until it is gone or silent, then ends every child.
+/// Serves the worker until it is gone or silent, then ends every child. Also comes back in every twin, at its own end.
 pub(crate) fn serve(
     control: OwnedFd,
+    room: Room,
     tick_limit: Duration,
     r_version: String,
     outfit: Outfit,
@@ -27,25 +30,21 @@ pub(crate) fn serve(
 ) -> io::Result<()> {
     // What a dead child leaves behind becomes ours, to be killed and reaped.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let hello = Hello {
-        r_version,
-        pid: rustix::process::getpid().as_raw_pid(),
-        tick_limit_ms: u64::try_from(tick_limit.as_millis()).unwrap_or(u64::MAX),
-        protections: protections(&outfit, identities.as_ref()),
-    };
     child::default_signals();
     let deaths = child_signals()?;
     let mut parent = Parent {
         control,
+        room,
         deaths,
         outfit,
         identities,
+        r_version,
         tick_limit,
         last_tick: Instant::now(),
         children: HashMap::new(),
         ended: Vec::new(),
     };
-    packets::send(&parent.control, &FromParent::Ready(hello), &[])?;
+    parent.introduce()?;
     // From here on the end of the control socket tells of the worker's death, and leaves time to end what sessions started.
     // The signal only wakes a parent that somebody stopped.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
@@ -70,10 +69,12 @@ fn protections(outfit: &Outfit, identities: Option<&Identities>) -> Vec<Protecti
 
 struct Parent {
     control: OwnedFd,
+    room: Room,
     deaths: OwnedFd,
     outfit: Outfit,
     /// None when the sandbox is off.
     identities: Option<Identities>,
+    r_version: String,
     tick_limit: Duration,
     last_tick: Instant,
     children: HashMap<Pid, Living>,
@@ -85,11 +86,32 @@ struct Living {
     /// The worker's number for the child.
     number: u64,
     identity: Identity,
-    /// None of a bare fork.
+    /// None of a bare fork, and of a twin.
     note: Option<Note>,
 }
 
+impl Living {
+    /// A child that no session has.
+    fn plain(number: u64) -> Self {
+        Self {
+            number,
+            identity: Identity::default(),
+            note: None,
+        }
+    }
+}
+
 impl Parent {
+    fn introduce(&self) -> io::Result<()> {
+        let hello = Hello {
+            r_version: self.r_version.clone(),
+            pid: rustix::process::getpid().as_raw_pid(),
+            tick_limit_ms: u64::try_from(self.tick_limit.as_millis()).unwrap_or(u64::MAX),
+            protections: protections(&self.outfit, self.identities.as_ref()),
+        };
+        packets::send(&self.control, &FromParent::Ready(hello), &[])
+    }
+
     fn serve(&mut self) -> io::Result<()> {
         while let Some(patience) = self.tick_limit.checked_sub(self.last_tick.elapsed()) {
             let (packet, death) = self.wait(patience)?;
@@ -99,9 +121,10 @@ impl Parent {
             if !packet {
                 continue;
             }
-            match packets::receive(&self.control) {
+            match packets::receive(&self.control, &mut self.room) {
                 Some(ToParent::Tick) => self.last_tick = Instant::now(),
                 Some(ToParent::Fork { child, dir, ahead }) => self.fork(child, &dir, ahead)?,
+                Some(ToParent::Twin { child }) => self.twin(child)?,
                 Some(ToParent::Kill { child }) => self.kill(child),
                 None => break,
             }
@@ -128,13 +151,8 @@ impl Parent {
 
     fn fork(&mut self, child: u64, dir: &std::path::Path, ahead: bool) -> io::Result<()> {
         if self.outfit.bare {
-            let living = Living {
-                number: child,
-                identity: Identity::default(),
-                note: None,
-            };
-            self.children
-                .insert(fork::bare(&self.control, child)?, living);
+            let pid = fork::bare(&self.control, child)?;
+            self.children.insert(pid, Living::plain(child));
             return Ok(());
         }
         match self.try_fork(dir, ahead) {
@@ -163,15 +181,45 @@ impl Parent {
                     &[frames.as_fd(), console.as_fd(), pidfd.as_fd()],
                 )
             }
-            Err(error) => {
-                let message = error.to_string();
-                packets::send(
-                    &self.control,
-                    &FromParent::ForkFailed { child, message },
-                    &[],
-                )
-            }
+            Err(error) => self.fork_failed(child, &error),
         }
+    }
+
+    fn fork_failed(&self, child: u64, error: &io::Error) -> io::Result<()> {
+        let message = error.to_string();
+        let message = FromParent::ForkFailed { child, message };
+        packets::send(&self.control, &message, &[])
+    }
+
+    /// Forks a parent that serves as this one does. Comes back in both.
+    fn twin(&mut self, child: u64) -> io::Result<()> {
+        let this = rustix::process::getpid();
+        match fork::twin() {
+            Ok(Twin::Other(pid, control)) => {
+                self.children.insert(pid, Living::plain(child));
+                let pid = pid.as_raw_pid();
+                let message = FromParent::Forked { child, pid };
+                packets::send(&self.control, &message, &[control.as_fd()])
+            }
+            Ok(Twin::This(control)) => self.begin_as_twin_of(this, control),
+            Err(error) => self.fork_failed(child, &error),
+        }
+    }
+
+    /// In the twin: puts what is its own in place of what it has of the first one.
+    fn begin_as_twin_of(&mut self, first: Pid, control: OwnedFd) -> io::Result<()> {
+        child::die_with(first)?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        self.control = control;
+        // What the children of the first one were lent is not this one's to take back.
+        std::mem::forget(std::mem::take(&mut self.children));
+        std::mem::forget(std::mem::take(&mut self.ended));
+        if let (Some(lent), Some(sandbox)) = (self.identities.take(), &self.outfit.sandbox) {
+            lent.leave();
+            self.identities = Some(Identities::open(sandbox.limits()));
+        }
+        self.last_tick = Instant::now();
+        self.introduce()
     }
 
     fn try_fork(&mut self, dir: &std::path::Path, ahead: bool) -> io::Result<(Forked, Identity)> {

@@ -38,29 +38,24 @@ local(for (name in c(".Last.value", ".__H__.rbind"))
   if (exists(name, baseenv(), inherits = FALSE)) unlockBinding(name, baseenv()))
 
 # Code that most sessions run in one way or another, so that its functions are loaded and compiled before the fork. It
-# draws no random number and leaves nothing behind. The garbage of each part is collected before the next makes more: memory
-# that R once asked for stays in the parent, and every fork copies its page tables.
+# draws no random number and leaves nothing behind.
 local({
-  warm <- function(code) {
-    force(code)
-    gc()
-  }
-  warm(fit <- stats::lm(mpg ~ wt, datasets::mtcars))
-  warm(print(summary(fit)))
-  warm(print(stats::predict(fit, data.frame(wt = 3))))
-  warm(print(utils::head(datasets::mtcars, 2L)))
-  warm(print(list(1, "a", TRUE, NULL, factor("a"), as.Date(0, origin = "1970-01-01"))))
-  warm(utils::str(list(a = 1, b = "x")))
-  warm(cat(format(Sys.time()), sprintf("%d", 1L), paste0("a", 1), "\n"))
+  fit <- stats::lm(mpg ~ wt, datasets::mtcars)
+  print(summary(fit))
+  print(stats::predict(fit, data.frame(wt = 3)))
+  print(utils::head(datasets::mtcars, 2L))
+  print(list(1, "a", TRUE, NULL, factor("a"), as.Date(0, origin = "1970-01-01")))
+  utils::str(list(a = 1, b = "x"))
+  cat(format(Sys.time()), sprintf("%d", 1L), paste0("a", 1), "\n")
   tryCatch(stop("no"), error = conditionMessage)
   withCallingHandlers(warning("no"), warning = function(w) invokeRestart("muffleWarning"))
   try(stop("no"), silent = TRUE)
-  warm(stats::aggregate(mpg ~ cyl, datasets::mtcars, mean))
+  stats::aggregate(mpg ~ cyl, datasets::mtcars, mean)
   # The first page looks for fonts.
   page <- tempfile(fileext = ".png")
-  warm(grDevices::png(page, type = "cairo"))
-  warm(graphics::plot(1, main = "a"))
-  warm(grDevices::dev.off())
+  grDevices::png(page, type = "cairo")
+  graphics::plot(1, main = "a")
+  grDevices::dev.off()
   unlink(page)
-  warm(print(stats::glm(am ~ wt, stats::binomial, datasets::mtcars)))
+  print(stats::glm(am ~ wt, stats::binomial, datasets::mtcars))
 })

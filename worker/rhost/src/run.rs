@@ -4,6 +4,7 @@
 //! that touches R is protected, so that no jump passes through these frames.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -12,18 +13,20 @@ use warren_rhost::session::{Ending, FromChild, Run, ToChild};
 use crate::console::{self, Reason};
 use crate::eval;
 use crate::files::Files;
-use crate::frames::{self, Reply};
+use crate::frames::{Frames, Reply};
+use crate::places;
 use crate::setup::Helpers;
 use crate::source::Source;
 use crate::value;
 
 thread_local! {
-    static SESSION: RefCell<Option<Session>> = const { RefCell::new(None) };
+    /// Never dropped, so that nothing is noted down for the end of the thread: a child leaves by `_exit`.
+    static SESSION: RefCell<Option<ManuallyDrop<Session>>> = const { RefCell::new(None) };
 }
 
 /// What a child needs between two prompts.
 pub(crate) struct Session {
-    frames: OwnedFd,
+    frames: Frames,
     work: PathBuf,
     helpers: Helpers,
     running: Option<Running>,
@@ -45,21 +48,22 @@ pub(crate) fn open(
     helpers: Helpers,
     ahead: bool,
 ) -> std::io::Result<()> {
+    let frames = Frames::new(frames);
     if !ahead {
         say_ready(&frames)?;
     }
-    SESSION.set(Some(Session {
+    SESSION.set(Some(ManuallyDrop::new(Session {
         frames,
         work,
         helpers,
         running: None,
         warming: ahead,
-    }));
+    })));
     Ok(())
 }
 
-fn say_ready(frames: &OwnedFd) -> std::io::Result<()> {
-    frames::send(frames, &[&serde_json::to_vec(&FromChild::Ready)?])
+fn say_ready(frames: &Frames) -> std::io::Result<()> {
+    frames.send(&[&serde_json::to_vec(&FromChild::Ready)?])
 }
 
 /// What a child runs for practice.
@@ -102,7 +106,7 @@ impl Session {
                 console::mute(true);
                 Some(ToChild::Run(practice()))
             } else {
-                frames::receive(&self.frames)
+                self.frames.receive()
             };
             // Not earlier: an interrupt that came while nothing ran was meant for a run that is over.
             console::begin_run();
@@ -146,8 +150,13 @@ impl Session {
         let Some(running) = self.running.take() else {
             return;
         };
-        // Sinks and open plots belong to the run that opened them. What fails here has nobody to tell.
-        let _ = eval::call_own(self.helpers.end_of_run);
+        // Sinks and open plots belong to the run that opened them.
+        let plotted = places::were_asked();
+        let promised = matches!(running.source, Some(Source::Expressions { .. }));
+        if plotted || promised || eval::is_diverted(self.helpers) {
+            // What fails here has nobody to tell.
+            let _ = eval::call_own(self.helpers.end_of_run);
+        }
         let mut reply = Reply::new(running.request.run);
         if ending == Ending::Succeeded {
             ending = read_outputs(&running.request, &mut reply);
@@ -166,7 +175,7 @@ impl Session {
             console::mute(false);
             say_ready(&self.frames)
         } else {
-            frames::send(&self.frames, &[&head, &outputs, &tail])
+            self.frames.send(&[&head, &outputs, &tail])
         };
         if sent.is_err() {
             // SAFETY: as above, the worker is gone.

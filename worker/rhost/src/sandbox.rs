@@ -50,6 +50,8 @@ const WRITE: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/tty"];
 /// Everything that does not depend on the child.
 pub(crate) struct Sandbox {
     limits: Limits,
+    /// Both bounds of each resource, never above what holds for the parent.
+    bounds: [(libc::__rlimit_resource_t, libc::rlimit); 5],
     /// Processes of the user that a child runs as.
     processes: u64,
     abi: ABI,
@@ -81,12 +83,19 @@ impl Sandbox {
             SHARED_PROCESSES.max(limits.processes)
         };
         Ok(Self {
+            bounds: bounds(limits, processes)
+                .map_err(|error| format!("the limits of this process cannot be read: {error}"))?,
             limits: limits.clone(),
             processes,
             abi,
             rules,
             filters,
         })
+    }
+
+    /// What the operator set.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What holds on this machine besides what the identities of the sessions give.
@@ -206,15 +215,11 @@ impl Sandbox {
     }
 
     fn limit_resources(&self) -> io::Result<()> {
-        let limits = [
-            (libc::RLIMIT_CORE, 0),
-            (libc::RLIMIT_AS, self.limits.memory_bytes),
-            (libc::RLIMIT_FSIZE, self.limits.file_bytes),
-            (libc::RLIMIT_NOFILE, self.limits.open_files),
-            (libc::RLIMIT_NPROC, self.processes),
-        ];
-        for (resource, wanted) in limits {
-            lower(resource, wanted)?;
+        for (resource, bound) in &self.bounds {
+            // SAFETY: the structure is valid and only read.
+            if unsafe { libc::setrlimit(*resource, bound) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
         }
         Ok(())
     }
@@ -254,24 +259,35 @@ fn give_up_capabilities() -> io::Result<()> {
     }
 }
 
-/// Sets both limits, never above what already holds.
-fn lower(resource: libc::__rlimit_resource_t, wanted: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the structure is valid and filled by the first call.
-    let result = unsafe {
-        libc::getrlimit(resource, &raw mut limit);
-        limit.rlim_max = limit.rlim_max.min(wanted);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(resource, &raw const limit)
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+/// What each child is held to. `processes`: of the user that it runs as.
+fn bounds(
+    limits: &Limits,
+    processes: u64,
+) -> io::Result<[(libc::__rlimit_resource_t, libc::rlimit); 5]> {
+    let mut bounds = [
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_AS, limits.memory_bytes),
+        (libc::RLIMIT_FSIZE, limits.file_bytes),
+        (libc::RLIMIT_NOFILE, limits.open_files),
+        (libc::RLIMIT_NPROC, processes),
+    ]
+    .map(|(resource, wanted)| {
+        let bound = libc::rlimit {
+            rlim_cur: wanted,
+            rlim_max: wanted,
+        };
+        (resource, bound)
+    });
+    for (resource, bound) in &mut bounds {
+        let mut held = *bound;
+        // SAFETY: the structure is valid, and filled by the call.
+        if unsafe { libc::getrlimit(*resource, &raw mut held) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        bound.rlim_max = bound.rlim_max.min(held.rlim_max);
+        bound.rlim_cur = bound.rlim_max;
     }
+    Ok(bounds)
 }
 
 /// A path that does not exist needs no rule; a file takes no rights of directories.

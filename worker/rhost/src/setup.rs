@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::console;
 use crate::eval;
 use crate::ffi::{self, Sexp, f, v};
+use crate::places;
 
 /// R functions that the host keeps for itself, whatever user code does to its environments.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +20,16 @@ pub(crate) struct Helpers {
     pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
-    /// Where `.libPaths` keeps them, under the name `.lib.loc`.
-    pub(crate) libraries: Sexp,
-    /// Where the device for plots finds the working directory, under the name `work`.
-    pub(crate) plots: Sexp,
+    /// The device for plots, as the option `device` has it.
+    pub(crate) device: Sexp,
+    /// A call that tells how many sinks the output has: none without user code.
+    pub(crate) sinks: Sexp,
+    /// A call that tells the connection of messages: 2 without user code.
+    pub(crate) messages: Sexp,
 }
+
+/// How many objects R makes between two collections while it is prepared. A collection takes a few milliseconds.
+const ALLOCATIONS: u32 = 20_000;
 
 /// Initialises R, loads the packages and runs the warm-up.
 pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<Helpers, String> {
@@ -37,7 +43,18 @@ pub(crate) fn start(home: &Path, r_version: &str, preload: &[String]) -> Result<
     prepared
 }
 
+/// Collects garbage often meanwhile: what R once asked for stays in the parent's memory, and R by itself asks for twice what it
+/// needs.
 fn prepare(preload: &[String]) -> Result<Helpers, String> {
+    eval::run_own(&format!("gctorture2({ALLOCATIONS}L)"))?;
+    let prepared = prepare_tidily(preload);
+    eval::run_own("gctorture2(0L)")?;
+    let helpers = prepared?;
+    leave_no_trace()?;
+    Ok(helpers)
+}
+
+fn prepare_tidily(preload: &[String]) -> Result<Helpers, String> {
     for package in preload {
         load_package(package)?;
     }
@@ -47,7 +64,6 @@ fn prepare(preload: &[String]) -> Result<Helpers, String> {
     // Once each, so that they are warm, too.
     eval::text_of(helpers.parse_message, "a b").map_err(eval::Failure::message)?;
     eval::call_own(helpers.end_of_run).map_err(eval::Failure::message)?;
-    leave_no_trace()?;
     Ok(helpers)
 }
 
@@ -76,16 +92,18 @@ fn initialise() {
 }
 
 fn helpers() -> Result<Helpers, String> {
-    let list = eval::run_own(include_str!("helpers.R"))?;
-    // SAFETY: helpers.R ends with a list of four functions and two environments, which `run_own` keeps from the collector.
+    let make = eval::run_own(include_str!("helpers.R"))?;
+    let list = eval::call_with_native(make, places::tell).map_err(eval::Failure::message)?;
+    // SAFETY: the function of helpers.R returns a list of that length, which is kept from the collector.
     let item = |at| unsafe { (f().VECTOR_ELT)(list, at) };
     Ok(Helpers {
         parse_message: item(0),
         choose: item(1),
         promise: item(2),
         end_of_run: item(3),
-        libraries: item(4),
-        plots: item(5),
+        device: item(4),
+        sinks: item(5),
+        messages: item(6),
     })
 }
 

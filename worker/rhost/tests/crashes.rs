@@ -8,7 +8,7 @@ use warren_rhost::session::Ending;
 
 fn with_native(parent: &mut Parent) -> Session {
     let mut session = parent.fork();
-    native::install(&session);
+    native::install(&mut session);
     session.console_of("library(native)");
     session
 }

@@ -25,6 +25,31 @@ fn children_have_their_own_places() {
 }
 
 #[test]
+fn the_session_s_library_is_there_when_somebody_asks_for_it() {
+    let mut parent = Parent::start();
+    let mut session = parent.fork();
+    let library = session.work().join(".library");
+    assert_eq!(session.console_of("1"), "[1] 1\n");
+    assert!(!library.exists());
+    let code = "stopifnot(dir.exists(.libPaths()[1]), .libPaths()[-1] == c(.Library.site, .Library)); \
+                cat(.libPaths()[1])";
+    assert_eq!(session.console_of(code), library.to_str().unwrap());
+    session.console_of("dir.create('mine'); .libPaths('mine')");
+    assert_eq!(session.console_of("cat(basename(.libPaths()[1]))"), "mine");
+}
+
+#[test]
+fn r_makes_another_temporary_directory_when_code_removed_the_first() {
+    let mut parent = Parent::start();
+    let mut session = parent.fork();
+    let dir = session.dir().to_str().unwrap().to_owned();
+    let code = "unlink(tempdir(), recursive = TRUE); new <- tempdir(check = TRUE); \
+                cat(1, file = tempfile()); cat(dir.exists(new), new)";
+    let printed = session.console_of(code);
+    assert!(printed.starts_with(&format!("TRUE {dir}")), "{printed}");
+}
+
+#[test]
 fn the_worker_is_not_in_the_environment() {
     let mut parent = Parent::start();
     let mut session = parent.fork();

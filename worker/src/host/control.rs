@@ -36,13 +36,14 @@ impl Control {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        rustix::io::ioctl_fionbio(&ours, true)?;
-        Ok((
-            Self {
-                socket: UnixStream::from_std(ours.into())?,
-            },
-            theirs,
-        ))
+        Ok((Self::adopt(ours)?, theirs))
+    }
+
+    /// The worker's end of a pair that a parent made.
+    pub(super) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let socket = UnixStream::from_std(socket.into())?;
+        Ok(Self { socket })
     }
 
     /// Sends one packet.

@@ -76,9 +76,20 @@ pub(super) enum Order {
         ahead: bool,
         answer: oneshot::Sender<Result<Child, HostError>>,
     },
+    Twin {
+        child: u64,
+        answer: oneshot::Sender<Result<Twin, HostError>>,
+    },
     Kill {
         child: u64,
     },
+}
+
+/// A parent that was forked by another and has not introduced itself yet.
+pub(super) struct Twin {
+    control: Control,
+    /// Closed when it is gone with everything that it left behind.
+    over: oneshot::Receiver<()>,
 }
 
 /// A parent that is ready.
@@ -94,6 +105,21 @@ impl Parent {
     pub(super) async fn start(settings: &ParentSettings, hosts: &Hosts) -> Result<Self, HostError> {
         let (control, theirs) = Control::pair()?;
         let over = spawn(settings.clone(), hosts.clone(), theirs).await?;
+        Self::meet(control, over).await
+    }
+
+    /// Forks a parent that has R in the same memory. It ends with this one.
+    pub(super) async fn twin(&self, child: u64) -> Result<Self, HostError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders
+            .send(Order::Twin { child, answer })
+            .map_err(|_gone| HostError::Silent)?;
+        let Twin { control, over } = answered.await.unwrap_or(Err(HostError::Silent))?;
+        Self::meet(control, over).await
+    }
+
+    /// Waits until a new parent says what it is.
+    async fn meet(control: Control, over: oneshot::Receiver<()>) -> Result<Self, HostError> {
         let first = tokio::time::timeout(START_LIMIT, control.receive()).await;
         let hello = match first {
             Ok(Ok(Some(Packet {
@@ -114,7 +140,9 @@ impl Parent {
             control,
             orders: orders.downgrade(),
             forking: HashMap::new(),
+            twinning: HashMap::new(),
             living: HashMap::new(),
+            twins: HashMap::new(),
             count: Arc::clone(&children),
             over,
         };
@@ -266,7 +294,10 @@ struct Task {
     /// For the children, who ask for their own death; weak, so that the task ends with its [`Parent`] and children.
     orders: mpsc::WeakUnboundedSender<Order>,
     forking: HashMap<u64, (PathBuf, oneshot::Sender<Result<Child, HostError>>)>,
+    twinning: HashMap<u64, oneshot::Sender<Result<Twin, HostError>>>,
     living: HashMap<u64, (PathBuf, watch::Sender<Option<ChildExit>>)>,
+    /// Each is dropped when nothing of that parent is left.
+    twins: HashMap<u64, oneshot::Sender<()>>,
     count: Arc<AtomicUsize>,
     /// Closed when the program is gone with everything that it left behind.
     over: oneshot::Receiver<()>,
@@ -307,10 +338,11 @@ impl Task {
             dirs.push(dir);
         }
         // Those who wait for a fork go elsewhere.
-        drop(self.forking);
+        drop((self.forking, self.twinning));
         drop(self.control);
-        // Not under the hands of those who still write there.
+        // Not under the hands of those who still write there. Twins have ended with this one.
         let _ = self.over.await;
+        drop(self.twins);
         dirs.into_iter().for_each(remove_later);
     }
 
@@ -327,6 +359,10 @@ impl Task {
                     .send(&ToParent::Fork { child, dir, ahead })
                     .await
             }
+            Order::Twin { child, answer } => {
+                self.twinning.insert(child, answer);
+                self.control.send(&ToParent::Twin { child }).await
+            }
             Order::Kill { child } if self.living.contains_key(&child) => {
                 self.control.send(&ToParent::Kill { child }).await
             }
@@ -336,9 +372,14 @@ impl Task {
 
     fn hear(&mut self, packet: Packet) -> io::Result<()> {
         match packet.message {
-            FromParent::Forked { child, pid } => self.forked(child, pid, packet.fds),
+            FromParent::Forked { child, pid } => match self.twinning.remove(&child) {
+                Some(answer) => self.twinned(child, packet.fds, answer),
+                None => self.forked(child, pid, packet.fds),
+            },
             FromParent::ForkFailed { child, message } => {
                 if let Some((_, answer)) = self.forking.remove(&child) {
+                    let _ = answer.send(Err(HostError::Fork(message)));
+                } else if let Some(answer) = self.twinning.remove(&child) {
                     let _ = answer.send(Err(HostError::Fork(message)));
                 }
             }
@@ -347,6 +388,7 @@ impl Task {
                     exited.send_replace(Some(ChildExit::Reaped(exit)));
                     remove_later(dir);
                 }
+                self.twins.remove(&child);
             }
             FromParent::Ready(_) | FromParent::Refused { .. } => {
                 return Err(io::Error::new(
@@ -356,6 +398,25 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    fn twinned(
+        &mut self,
+        number: u64,
+        fds: Vec<OwnedFd>,
+        answer: oneshot::Sender<Result<Twin, HostError>>,
+    ) {
+        let twin = match <[OwnedFd; 1]>::try_from(fds) {
+            Ok([control]) => Control::adopt(control).map_err(HostError::from),
+            Err(fds) => Err(HostError::Fork(format!(
+                "{} descriptors came instead of 1",
+                fds.len()
+            ))),
+        };
+        let (living, over) = oneshot::channel();
+        self.twins.insert(number, living);
+        // Nobody waiting any more drops its control socket, which ends it.
+        let _ = answer.send(twin.map(|control| Twin { control, over }));
     }
 
     fn forked(&mut self, number: u64, pid: i32, fds: Vec<OwnedFd>) {

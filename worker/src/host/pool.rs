@@ -1,4 +1,7 @@
 //! The pool: parents kept alive, children kept ready.
+//!
+//! R is started once, in the *origin*. The parents are twins of it, so that all of them share its memory, and one that is lost is
+//! there again in the time of a fork. The origin itself has no sessions; should it be lost, so are all parents.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -32,6 +35,9 @@ pub struct Pool {
     settings: ParentSettings,
     hosts: Hosts,
     directories: Directories,
+    origin: Mutex<Option<Parent>>,
+    /// Held while the origin is asked for a parent, and started before that when it has to be.
+    making: tokio::sync::Mutex<()>,
     parents: Mutex<Vec<Option<Parent>>>,
     ready: Mutex<VecDeque<Child>>,
     ready_wanted: usize,
@@ -43,7 +49,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts every parent and waits until R runs in all of them; then keeps them and the ready children until `stop`. R does
+    /// Starts R and every parent, and waits until all of them serve; then keeps them and the ready children until `stop`. R does
     /// not outlive a worker that is frozen for `tick_limit`.
     pub async fn start(
         config: &HostConfig,
@@ -59,25 +65,23 @@ impl Pool {
             sandbox: config.sandbox.clone(),
             tick_limit,
         };
-        let hosts = Hosts::new()?;
-        let starting =
-            (0..config.parents.unwrap_or(cores)).map(|_| Parent::start(&settings, &hosts));
-        let parents: Vec<Option<Parent>> = futures::future::try_join_all(starting)
-            .await?
-            .into_iter()
-            .map(Some)
-            .collect();
         let pool = Arc::new(Self {
             settings,
-            hosts,
+            hosts: Hosts::new()?,
             directories,
-            parents: Mutex::new(parents),
+            origin: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            parents: Mutex::default(),
             ready: Mutex::default(),
             ready_wanted: config.ready_children,
             taken: Notify::new(),
             restarted: Notify::new(),
             next_child: AtomicU64::new(0),
         });
+        for _ in 0..config.parents.unwrap_or(cores) {
+            let parent = pool.make_parent().await?;
+            lock(&pool.parents).push(Some(parent));
+        }
         // One child now, so that a machine on which none can live is known at once.
         let first = pool.fork(pool.ready_wanted > 0).await?;
         if pool.ready_wanted > 0 {
@@ -139,6 +143,7 @@ impl Pool {
     pub fn close(&self) {
         lock(&self.ready).clear();
         lock(&self.parents).clear();
+        lock(&self.origin).take();
     }
 
     /// `ahead`: nobody waits for it yet.
@@ -215,14 +220,36 @@ impl Pool {
             .map(|(place, parent)| (place, parent.clone()))
     }
 
-    /// Starts a parent again when it went away.
+    /// A new parent, and before it a new origin when there is none.
+    async fn make_parent(&self) -> Result<Parent, HostError> {
+        let _one_at_a_time = self.making.lock().await;
+        let mut tries = 1;
+        loop {
+            let living = lock(&self.origin).clone().filter(Parent::is_alive);
+            let origin = if let Some(origin) = living {
+                origin
+            } else {
+                let started = Parent::start(&self.settings, &self.hosts).await?;
+                lock(&self.origin).insert(started).clone()
+            };
+            let number = self.next_child.fetch_add(1, Ordering::Relaxed);
+            let outcome = origin.twin(number).await;
+            // One that was lost under it says nothing of the next one.
+            if outcome.is_ok() || origin.is_alive() || tries == FORK_TRIES {
+                return outcome;
+            }
+            tries += 1;
+        }
+    }
+
+    /// Makes a parent again when it went away.
     async fn keep_parent(&self, place: usize) {
         loop {
             let living = lock(&self.parents).get(place).cloned().flatten();
             if let Some(parent) = living {
                 parent.gone().await;
             }
-            match Parent::start(&self.settings, &self.hosts).await {
+            match self.make_parent().await {
                 Ok(parent) => {
                     if let Some(slot) = lock(&self.parents).get_mut(place) {
                         *slot = Some(parent);
@@ -234,7 +261,7 @@ impl Pool {
                 Err(error) => {
                     tracing::error!(
                         error = %warren_common::telemetry::chain(&error),
-                        "The R host cannot be started again, trying on"
+                        "An R host cannot be started again, trying on"
                     );
                     tokio::time::sleep(RESTART_PAUSE).await;
                 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +19,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendFlags, SocketFlags, SocketType,
 };
+use rustix::process::{Pid, PidfdFlags};
 use serde_json::value::RawValue;
 use warren_rhost::control::{FromParent, MAX_PACKET_BYTES, ToParent};
 use warren_rhost::frame;
@@ -41,9 +43,17 @@ pub(in crate::bench) enum Forks {
     Bare,
 }
 
+/// The process in which R was started, from which parents are forked. It ends when this is dropped.
+struct Origin {
+    process: std::process::Child,
+    control: OwnedFd,
+}
+
 /// A parent. It ends when this is dropped, and so do its children.
 pub(super) struct Parent {
-    process: std::process::Child,
+    /// Shared with its twins; ends after the last of them.
+    origin: Arc<Origin>,
+    pid: i32,
     control: OwnedFd,
     forks: Forks,
     /// Holds the directories of children.
@@ -64,55 +74,33 @@ pub(super) enum Told {
 }
 
 impl Parent {
-    /// Starts R in as many parents as asked and waits until it runs in all. The calling thread must outlive them.
+    /// Starts R and as many parents as asked, as the worker does, and waits until all of them serve. The calling thread must
+    /// outlive them.
     pub(super) fn start(count: usize, forks: Forks, dir: &Path) -> io::Result<Vec<Self>> {
-        let mut parents = Vec::new();
-        for place in 0..count {
-            let dir = dir.join(place.to_string());
-            fs::create_dir(&dir)?;
-            parents.push(Self::spawn(forks, dir)?);
-        }
-        for parent in &mut parents {
-            match parent.receive()?.0 {
-                FromParent::Ready(_) => {}
-                FromParent::Refused { message } => return Err(io::Error::other(message)),
-                other => return Err(unexpected(&other)),
-            }
-        }
-        Ok(parents)
+        let origin = Arc::new(Origin::start(forks)?);
+        (0..count)
+            .map(|place| {
+                let dir = dir.join(place.to_string());
+                fs::create_dir(&dir)?;
+                let (control, pid) = origin.twin(place as u64)?;
+                Ok(Self {
+                    origin: Arc::clone(&origin),
+                    pid,
+                    control,
+                    forks,
+                    dir,
+                    next_child: 0,
+                    living: HashMap::new(),
+                })
+            })
+            .collect()
     }
 
-    fn spawn(forks: Forks, dir: PathBuf) -> io::Result<Self> {
-        let (control, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        let mut command = Command::new(program("warren-rhost"));
-        command
-            .args(["--worker-pid", &std::process::id().to_string()])
-            // Nobody ticks here: the end of the socket ends the parent.
-            .args(["--tick-limit-ms", "600000"])
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null());
-        match forks {
-            Forks::Sessions => command.args(["--sandbox", "on"]),
-            Forks::Bare => command.args(["--sandbox", "off", "--bare-forks", "on"]),
-        };
-        Ok(Self {
-            process: command.spawn()?,
-            control,
-            forks,
-            dir,
-            next_child: 0,
-            living: HashMap::new(),
-        })
-    }
-
-    /// Process id.
-    pub(super) fn pid(&self) -> u32 {
-        self.process.id()
+    /// Process ids: of all parents, and of the one that they were forked from.
+    pub(super) fn pids(parents: &[Self]) -> Vec<u32> {
+        let origin = parents.first().map(|parent| parent.origin.process.id());
+        let own = parents.iter().map(|parent| parent.pid.unsigned_abs());
+        own.chain(origin).collect()
     }
 
     /// Its control socket, to be waited for.
@@ -129,13 +117,7 @@ impl Parent {
             DirBuilder::new().mode(0o700).create(&dir)?;
             self.living.insert(child, dir.clone());
         }
-        let packet = serde_json::to_vec(&ToParent::Fork { child, dir, ahead })?;
-        rustix::net::sendmsg(
-            &self.control,
-            &[IoSlice::new(&packet)],
-            &mut SendAncillaryBuffer::default(),
-            SendFlags::NOSIGNAL,
-        )?;
+        send(&self.control, &ToParent::Fork { child, dir, ahead })?;
         Ok(child)
     }
 
@@ -196,36 +178,109 @@ impl Parent {
     }
 
     fn receive(&mut self) -> io::Result<(FromParent, Vec<OwnedFd>)> {
-        wait(&mut [self.readable()])?;
-        let mut packet = vec![0; MAX_PACKET_BYTES];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::net::recvmsg(
-            &self.control,
-            &mut [IoSliceMut::new(&mut packet)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
+        receive(&self.control)
+    }
+}
+
+impl Origin {
+    fn start(forks: Forks) -> io::Result<Self> {
+        let (control, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
         )?;
-        let descriptors = ancillary
-            .drain()
-            .flat_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
-                _ => Vec::new(),
-            })
-            .collect();
-        let packet = packet
-            .get(..received.bytes)
-            .filter(|packet| !packet.is_empty());
-        let message = serde_json::from_slice(packet.ok_or(io::ErrorKind::UnexpectedEof)?)?;
-        Ok((message, descriptors))
+        let mut command = Command::new(program("warren-rhost"));
+        command
+            .args(["--worker-pid", &std::process::id().to_string()])
+            // Nobody ticks here: the end of the socket ends the parent.
+            .args(["--tick-limit-ms", "600000"])
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null());
+        match forks {
+            Forks::Sessions => command.args(["--sandbox", "on"]),
+            Forks::Bare => command.args(["--sandbox", "off", "--bare-forks", "on"]),
+        };
+        let process = command.spawn()?;
+        introduced(&control)?;
+        Ok(Self { process, control })
+    }
+
+    /// Forks a parent: its control socket and its process id.
+    fn twin(&self, child: u64) -> io::Result<(OwnedFd, i32)> {
+        send(&self.control, &ToParent::Twin { child })?;
+        let (message, descriptors) = receive(&self.control)?;
+        match (message, <[OwnedFd; 1]>::try_from(descriptors)) {
+            (FromParent::Forked { pid, .. }, Ok([control])) => {
+                introduced(&control)?;
+                Ok((control, pid))
+            }
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Waits until a new parent serves.
+fn introduced(control: &OwnedFd) -> io::Result<()> {
+    match receive(control)?.0 {
+        FromParent::Ready(_) => Ok(()),
+        FromParent::Refused { message } => Err(io::Error::other(message)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn send(control: &OwnedFd, message: &ToParent) -> io::Result<()> {
+    let packet = serde_json::to_vec(message)?;
+    rustix::net::sendmsg(
+        control,
+        &[IoSlice::new(&packet)],
+        &mut SendAncillaryBuffer::default(),
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+fn receive(control: &OwnedFd) -> io::Result<(FromParent, Vec<OwnedFd>)> {
+    wait(&mut [PollFd::new(control, PollFlags::IN)])?;
+    let mut packet = vec![0; MAX_PACKET_BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        control,
+        &mut [IoSliceMut::new(&mut packet)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let descriptors = ancillary
+        .drain()
+        .flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+            _ => Vec::new(),
+        })
+        .collect();
+    let packet = packet
+        .get(..received.bytes)
+        .filter(|packet| !packet.is_empty());
+    let message = serde_json::from_slice(packet.ok_or(io::ErrorKind::UnexpectedEof)?)?;
+    Ok((message, descriptors))
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both);
+        let _ = self.process.wait();
     }
 }
 
 impl Drop for Parent {
     fn drop(&mut self) {
         // The end of its control socket tells it to end its children; they are waited for, so that they are in nobody's way.
+        let process = Pid::from_raw(self.pid)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
         let _ = rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both);
-        let _ = self.process.wait();
+        if let Some(process) = process {
+            let _ = wait(&mut [PollFd::new(&process, PollFlags::IN)]);
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -63,7 +63,7 @@ fn run_all(sessions: &mut [Session], code: &str) -> io::Result<()> {
 
 fn share(parents: &[Parent], sessions: &[Session]) -> io::Result<f64> {
     let children = sessions.iter().map(|session| session.pid.unsigned_abs());
-    let pids = parents.iter().map(Parent::pid).chain(children);
+    let pids = Parent::pids(parents).into_iter().chain(children);
     let all: u64 = pids.map(of_process).sum::<io::Result<u64>>()?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let count = sessions.len() as f64;

@@ -34,7 +34,8 @@ const MAX_FRAME: usize = 1 << 30;
 
 /// A parent, stopped when dropped.
 pub(crate) struct Parent {
-    process: Child,
+    /// None of a twin.
+    process: Option<Child>,
     control: Option<OwnedFd>,
     next_child: u64,
     /// Packets that came while another was waited for.
@@ -70,6 +71,25 @@ impl Parent {
             .stdin(Stdio::from(theirs))
             .spawn()
             .unwrap();
+        Self::meet(Some(process), control)
+    }
+
+    /// Forks a parent.
+    pub(crate) fn twin(&mut self) -> Self {
+        let child = self.next_child;
+        self.next_child += 1;
+        self.send(&ToParent::Twin { child });
+        let (message, descriptors) = self.receive();
+        let FromParent::Forked { child: number, pid } = message else {
+            panic!("no twin: {message:?}");
+        };
+        let [control] = <[OwnedFd; 1]>::try_from(descriptors).unwrap();
+        let twin = Self::meet(None, control).unwrap();
+        assert_eq!((number, pid), (child, twin.hello.pid));
+        twin
+    }
+
+    fn meet(process: Option<Child>, control: OwnedFd) -> Result<Self, String> {
         let hello = Hello {
             r_version: String::new(),
             pid: 0,
@@ -213,30 +233,40 @@ impl Parent {
 
     /// Closes the control socket, as a dying worker does, and waits for the end.
     pub(crate) fn hang_up(&mut self) {
+        let process = self.process();
         self.control = None;
-        let deadline = Instant::now() + PATIENCE;
-        let pidfd = rustix::process::pidfd_open(
-            Pid::from_child(&self.process),
-            rustix::process::PidfdFlags::empty(),
-        )
-        .unwrap();
-        assert!(
-            readable(&pidfd, deadline - Instant::now()),
-            "the parent lives on"
-        );
-        self.process.wait().unwrap();
+        assert!(readable(&process, PATIENCE), "the parent lives on");
+        if let Some(process) = &mut self.process {
+            process.wait().unwrap();
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
+        self.hello.pid.unsigned_abs()
+    }
+
+    /// Readable when it has ended.
+    pub(crate) fn process(&self) -> OwnedFd {
+        let pid = Pid::from_raw(self.hello.pid).unwrap();
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+    }
+
+    /// The end of a twin, as this one tells it: the first of its children to end.
+    pub(crate) fn exit_of_twin(&mut self) -> Exit {
+        match self.receive().0 {
+            FromParent::Exited { exit, .. } => exit,
+            other => panic!("not an end: {other:?}"),
+        }
     }
 }
 
 impl Drop for Parent {
     fn drop(&mut self) {
         self.control = None;
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }
 

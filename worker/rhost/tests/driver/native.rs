@@ -36,7 +36,9 @@ pub(crate) fn library() -> &'static Path {
 }
 
 /// Puts the package into the session's own library.
-pub(crate) fn install(session: &Session) {
+pub(crate) fn install(session: &mut Session) {
+    // It is made when it is asked for.
+    session.console_of("invisible(.libPaths())");
     let own: PathBuf = session.work().join(".library/native");
     copy(&library().join("native"), &own);
 }
