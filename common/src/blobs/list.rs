@@ -8,19 +8,19 @@ use super::{BlobError, BlobKey, Blobs};
 /// How many keys a page has at most.
 const PAGE: i32 = 500;
 
-/// A blob, or an upload that was begun and not finished.
+/// A blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its key.
     pub key: BlobKey,
-    /// When it was stored, or begun.
+    /// When it was stored.
     pub since: chrono::DateTime<Utc>,
 }
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Its blobs; those of keys that are not ours are left out.
+    /// Its blobs, those of several objects perhaps more than once; what is not ours is left out.
     pub blobs: Vec<Listed>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
@@ -44,6 +44,22 @@ impl Blobs {
                 .next_continuation_token
                 .filter(|_| page.is_truncated == Some(true)),
         })
+    }
+}
+
+impl Blobs {
+    /// The keys of the objects of a blob, as many as a page holds.
+    pub(super) async fn objects_of(&self, key: BlobKey) -> Result<Vec<String>, BlobError> {
+        let request = self.client.list_objects_v2().bucket(&self.bucket);
+        let page = request
+            .max_keys(PAGE)
+            .prefix(key.to_string())
+            .send()
+            .await
+            .map_err(|error| self.away(error))?;
+        let objects = page.contents.unwrap_or_default().into_iter();
+        let names = objects.filter_map(|object| object.key);
+        Ok(names.filter(|name| name.parse() == Ok(key)).collect())
     }
 }
 

@@ -146,7 +146,7 @@ impl Registry {
         metrics().slots(held, self.context.config.session_slots.saturating_sub(held));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Mail>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Letters>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
