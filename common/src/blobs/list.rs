@@ -37,7 +37,7 @@ impl Blobs {
             .await
             .map_err(|error| self.away(error))?;
         let blobs = page.contents.unwrap_or_default().into_iter();
-        let blobs = blobs.filter_map(|object| listed(object.key?, object.last_modified?));
+        let blobs = blobs.filter_map(|object| listed(&object.key?, object.last_modified?));
         Ok(Page {
             blobs: blobs.collect(),
             next: page
@@ -64,7 +64,7 @@ impl Blobs {
 }
 
 /// None for what is not ours.
-fn listed(key: String, since: DateTime) -> Option<Listed> {
+fn listed(key: &str, since: DateTime) -> Option<Listed> {
     Some(Listed {
         key: key.parse().ok()?,
         since: chrono::DateTime::from_timestamp(since.secs(), since.subsec_nanos())?,

@@ -39,7 +39,7 @@ pub struct Upload {
     sent: u32,
     under_way: JoinSet<Result<CompletedPart, BlobError>>,
     /// The multipart upload that the store knows of.
-    upload_id: Option<String>,
+    multipart: Option<String>,
     parts: Vec<CompletedPart>,
     /// What the store may hold of it must go again if this is dropped now.
     unfinished: bool,
@@ -57,7 +57,7 @@ impl Blobs {
             place: None,
             sent: 0,
             under_way: JoinSet::new(),
-            upload_id: None,
+            multipart: None,
             parts: Vec::new(),
             unfinished: false,
         }
@@ -145,12 +145,11 @@ impl Upload {
             self.under_way.spawn(put(blobs, key, nth, bytes));
             return Ok(());
         }
-        let upload_id = match &self.upload_id {
-            Some(upload_id) => upload_id.clone(),
-            None => {
-                let begun = self.begin_parts().await?;
-                self.upload_id.insert(begun).clone()
-            }
+        let upload_id = if let Some(upload_id) = &self.multipart {
+            upload_id.clone()
+        } else {
+            let begun = self.begin_parts().await?;
+            self.multipart.insert(begun).clone()
         };
         self.under_way
             .spawn(send_part(blobs, key, upload_id, nth, bytes));
@@ -183,7 +182,7 @@ impl Upload {
 
     /// Makes one object of the parts; segments are whole as they are.
     async fn complete(&mut self) -> Result<(), BlobError> {
-        let Some(upload_id) = &self.upload_id else {
+        let Some(upload_id) = &self.multipart else {
             return Ok(());
         };
         let mut parts = std::mem::take(&mut self.parts);
@@ -271,7 +270,7 @@ impl Drop for Upload {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let (blobs, key, upload_id) = (self.blobs.clone(), self.key, self.upload_id.take());
+        let (blobs, key, upload_id) = (self.blobs.clone(), self.key, self.multipart.take());
         let mut under_way = std::mem::take(&mut self.under_way);
         runtime.spawn(async move {
             let undo = async {
