@@ -543,6 +543,7 @@ async fn a_transfer_that_is_cut_short_leaves_nothing() {
         .expect(200);
     assert_eq!(session.client.job_end(&job).await["state"], "cancelled");
     assert!(session.get_file("a").await.expect(200) == old);
+    gate.send_replace(u64::MAX);
     wait::until("nothing of it is left", async || {
         (arriving(&house).is_empty() && house.blobs().is_empty()).then_some(())
     })
