@@ -154,25 +154,30 @@ fn pieces<'a>(
     struct State<'a> {
         body: &'a mut Body,
         taken: u64,
-        /// How many bytes came since this phase was first seen.
+        /// How many bytes came since this phase was first seen, without the last piece: the parser may ask for another before
+        /// it has looked at that.
         seen: (usize, usize),
+        last: usize,
     }
     let deadline = Instant::now() + UPLOAD_WAIT;
     let state = State {
         body,
         taken: 0,
         seen: (0, 0),
+        last: 0,
     };
     try_unfold(state, move |mut state| async move {
         tokio::task::yield_now().await;
         let now = phase.number();
         if state.seen.0 != now {
             state.seen = (now, 0);
+            state.last = 0;
         }
         if phase.is_headers() && state.seen.1 > HEADERS {
             let text = format!("the headers of a part are longer than {HEADERS} bytes");
             return Err(ApiError::BadRequest(text));
         }
+        state.seen.1 += state.last;
         let Some(piece) = next_piece(state.body, deadline).await? else {
             return Ok(None);
         };
@@ -180,7 +185,7 @@ fn pieces<'a>(
         if state.taken > limit {
             return Err(too_large(limit));
         }
-        state.seen.1 += piece.len();
+        state.last = piece.len();
         Ok(Some((piece, state)))
     })
 }
@@ -263,12 +268,11 @@ fn parameters(value: &str) -> Vec<(&str, String)> {
     while let Some((name, after)) = rest.split_once('=') {
         let name = name.trim_start_matches([';', ' ', '\t']).trim();
         let after = after.trim_start();
-        let (text, left) = match after.strip_prefix('"') {
-            Some(quoted) => open_quotes(quoted),
-            None => {
-                let (text, left) = after.split_once(';').unwrap_or((after, ""));
-                (text.trim().to_owned(), left)
-            }
+        let (text, left) = if let Some(quoted) = after.strip_prefix('"') {
+            open_quotes(quoted)
+        } else {
+            let (text, left) = after.split_once(';').unwrap_or((after, ""));
+            (text.trim().to_owned(), left)
         };
         found.push((name, text));
         rest = left;
@@ -334,7 +338,7 @@ mod tests {
                 r#"form-data; name="file"; filename="a b.csv""#,
                 Some("a b.csv"),
             ),
-            (r#"form-data; filename=plain; name=file"#, Some("plain")),
+            ("form-data; filename=plain; name=file", Some("plain")),
             (
                 r#"form-data; name="file"; filename="ünï.csv""#,
                 Some("ünï.csv"),

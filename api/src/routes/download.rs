@@ -1,6 +1,7 @@
 //! Answers of bytes, as RFC 9110 has them: whole or a range, with a tag and a name.
 
 use std::convert::Infallible;
+use std::fmt::Write;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -154,7 +155,8 @@ fn disposition(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
