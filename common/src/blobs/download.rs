@@ -2,20 +2,25 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use futures::Stream;
-use futures::stream::try_unfold;
+use futures::stream::unfold;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{BlobError, BlobKey, Blobs, SEGMENT, SILENCE_LIMIT, is_missing};
+use super::{BlobError, BlobKey, Blobs, PLACE_LIMIT, SEGMENT, SILENCE_LIMIT, is_missing};
 use crate::id::TransferId;
 use crate::model::Content;
 
 /// Segments that are fetched ahead.
 const AHEAD: usize = 2;
+/// How long a reader of a stream may take for a piece.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Bytes that can be read once, in pieces.
 pub struct Download {
@@ -51,6 +56,8 @@ struct Segments {
     fetching: VecDeque<AbortOnDropHandle<Result<VecDeque<Bytes>, BlobError>>>,
     /// What is there already.
     here: VecDeque<Bytes>,
+    /// Leave to hold segments in memory.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// What is wanted of one object of a transfer.
@@ -140,12 +147,16 @@ impl Blobs {
         size: u64,
         range: Range<u64>,
     ) -> Result<Segments, BlobError> {
+        let places = Arc::clone(&self.downloads);
+        let place = tokio::time::timeout(PLACE_LIMIT, places.acquire_owned()).await;
+        let place = place.map_err(|elapsed| self.away(elapsed))?;
         let mut segments = Segments {
             blobs: self.clone(),
             key: BlobKey::Transfer(id),
             rest: cut(size, &range),
             fetching: VecDeque::new(),
             here: VecDeque::new(),
+            _place: place.ok(),
         };
         segments.fetch_next().await?;
         Ok(segments)
@@ -259,12 +270,24 @@ impl Download {
         }
     }
 
-    /// The pieces as a stream.
+    /// The pieces as a stream. Who takes none of them for [`STALL_LIMIT`] gets no more: whatever they wait in is needed.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
-        try_unfold(self, |mut download| async move {
-            let piece = download.next().await?;
-            Ok(piece.map(|piece| (piece, download)))
+        let (pieces, taken) = mpsc::channel(1);
+        tokio::spawn(hand_on(self, pieces));
+        unfold(taken, |mut taken| async move {
+            let piece = taken.recv().await?;
+            Some((piece, taken))
         })
+    }
+}
+
+async fn hand_on(mut download: Download, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
+    while let Some(piece) = download.next().await.transpose() {
+        let is_last = piece.is_err();
+        let taken = pieces.send_timeout(piece, STALL_LIMIT).await;
+        if is_last || taken.is_err() {
+            return;
+        }
     }
 }
 

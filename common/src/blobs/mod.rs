@@ -42,7 +42,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 const SEGMENT: usize = 4 * 1024 * 1024;
 /// Uploads of one process at one moment: together they hold 512 MiB of pieces at most. Others wait for a place.
 const UPLOADS: usize = 32;
-/// How long they wait.
+/// Downloads of transfers of one process at one moment: together they hold 768 MiB at most.
+const DOWNLOADS: usize = 64;
+/// How long one more waits.
 const PLACE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What could not be done with the object store.
@@ -87,6 +89,8 @@ pub struct Blobs {
     transfers_kept: Duration,
     /// Uploads that may have parts in memory.
     uploads: Arc<Semaphore>,
+    /// Downloads that may have segments in memory.
+    downloads: Arc<Semaphore>,
 }
 
 impl Blobs {
@@ -115,6 +119,7 @@ impl Blobs {
             bucket: config.bucket.clone(),
             transfers_kept: Duration::from_secs(config.transfer_seconds.into()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         }
     }
 
