@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod api_faults;
+mod blobs;
 mod broker_faults;
 mod cancels;
 mod console;
@@ -11,6 +12,7 @@ mod doctor;
 mod endings;
 mod errors;
 mod execute;
+mod files;
 mod host_faults;
 mod jobs;
 mod notices;

@@ -27,6 +27,8 @@ pub struct Plan {
     pub frame_rows: u32,
     /// Console text a round.
     pub console_mib: u32,
+    /// Size of a file that goes up and down.
+    pub file_mib: u32,
 }
 
 impl Plan {
@@ -43,6 +45,7 @@ impl Plan {
             frames: 3,
             frame_rows: 100_000,
             console_mib: 128,
+            file_mib: 1024,
         }
     }
 
@@ -59,7 +62,13 @@ impl Plan {
             frames: 1,
             frame_rows: 1000,
             console_mib: 2,
+            file_mib: 16,
         }
+    }
+
+    /// Bytes of a file that goes up and down.
+    pub fn file_bytes(&self) -> u64 {
+        u64::from(self.file_mib) << 20
     }
 
     /// How long clients call.
@@ -81,6 +90,7 @@ impl Plan {
             frames: 1,
             frame_rows: self.frame_rows.min(1000),
             console_mib: self.console_mib.min(2),
+            file_mib: self.file_mib.min(64),
         }
     }
 }

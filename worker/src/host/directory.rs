@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use warren_common::id::WorkerId;
 
 use super::removal::remove_tree;
+use crate::files::ARRIVING;
 
 const LOCK: &str = "lock";
 
@@ -33,6 +34,9 @@ impl Directories {
         let_pass(&root)?;
         let lock = File::create(root.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(root.join(ARRIVING))?;
         Ok(Self { root, _lock: lock })
     }
 
