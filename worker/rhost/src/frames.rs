@@ -1,23 +1,54 @@
 //! The child's end of its frame socket.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg,
+};
 use warren_rhost::frame::{self, HEADER_BYTES};
 use warren_rhost::session::{Ending, ToChild};
 
 /// The header can say no more. The worker, which the child trusts, sets the limits that matter.
 const MAX_FRAME_BYTES: usize = u32::MAX as usize;
 
+/// A request, and the end of a pipe that came with it.
+pub(crate) struct Request {
+    pub(crate) message: ToChild,
+    pub(crate) pipe: Option<OwnedFd>,
+}
+
 /// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
-pub(crate) fn receive(socket: impl AsFd) -> Option<ToChild> {
+pub(crate) fn receive(socket: impl AsFd) -> Option<Request> {
     let mut header = [0; HEADER_BYTES];
-    fill(&socket, &mut header)?;
+    let pipe = begin(&socket, &mut header)?;
     let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
     fill(&socket, &mut payload)?;
-    serde_json::from_slice(&payload).ok()
+    let message = serde_json::from_slice(&payload).ok()?;
+    Some(Request { message, pipe })
+}
+
+/// Reads the header and takes the descriptor that travels on its first byte.
+fn begin(socket: &impl AsFd, header: &mut [u8; HEADER_BYTES]) -> Option<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut *header)];
+        match recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) if received.bytes == 0 => return None,
+            Ok(received) => break received.bytes,
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    };
+    let pipe = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    fill(socket, &mut header[received..])?;
+    Some(pipe)
 }
 
 fn fill(socket: &impl AsFd, mut buffer: &mut [u8]) -> Option<()> {

@@ -19,6 +19,14 @@ pub(crate) struct Helpers {
     pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
+    /// Holds back warnings while the host itself evaluates the code of objects.
+    pub(crate) hush: Sexp,
+    /// No longer.
+    pub(crate) speak: Sexp,
+    /// From a name and a file to an object of that name; what is wrong with the file, or nothing.
+    pub(crate) read_object: Sexp,
+    /// Removes the object of a name; empty when there is none.
+    pub(crate) remove_object: Sexp,
     /// Where `.libPaths` keeps them, under the name `.lib.loc`.
     pub(crate) libraries: Sexp,
     /// Where the device for plots finds the working directory, under the name `work`.
@@ -45,7 +53,7 @@ fn prepare(preload: &[String]) -> Result<Helpers, String> {
         .map_err(|error| format!("R's warm-up failed: {error}"))?;
     let helpers = helpers()?;
     // Once each, so that they are warm, too.
-    eval::text_of(helpers.parse_message, "a b").map_err(eval::Failure::message)?;
+    eval::text_of(helpers.parse_message, &["a b"]).map_err(eval::Failure::message)?;
     eval::call_own(helpers.end_of_run).map_err(eval::Failure::message)?;
     leave_no_trace()?;
     Ok(helpers)
@@ -77,15 +85,19 @@ fn initialise() {
 
 fn helpers() -> Result<Helpers, String> {
     let list = eval::run_own(include_str!("helpers.R"))?;
-    // SAFETY: helpers.R ends with a list of four functions and two environments, which `run_own` keeps from the collector.
+    // SAFETY: helpers.R ends with a list of eight functions and two environments, which `run_own` keeps from the collector.
     let item = |at| unsafe { (f().VECTOR_ELT)(list, at) };
     Ok(Helpers {
         parse_message: item(0),
         choose: item(1),
         promise: item(2),
         end_of_run: item(3),
-        libraries: item(4),
-        plots: item(5),
+        hush: item(4),
+        speak: item(5),
+        read_object: item(6),
+        remove_object: item(7),
+        libraries: item(8),
+        plots: item(9),
     })
 }
 
