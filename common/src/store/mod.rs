@@ -11,6 +11,7 @@ pub mod migrate;
 pub mod principals;
 pub mod sessions;
 pub mod sweep;
+pub mod transfers;
 pub mod workers;
 
 use std::time::{Duration, Instant};
