@@ -79,6 +79,14 @@ pub struct ApiConfig {
         default_value_t = 64 * 1024 * 1024
     )]
     pub body_limit: usize,
+    /// Largest body of an upload of files in bytes
+    #[arg(
+        id = "upload_max_bytes",
+        long = "upload-max-bytes",
+        env = "WARREN_UPLOAD_MAX_BYTES",
+        default_value_t = 1025 * 1024 * 1024
+    )]
+    pub upload_limit: u64,
     /// How long an access token is valid, in seconds
     #[arg(
         id = "token_seconds",
@@ -146,6 +154,12 @@ impl ApiConfig {
         if self.body_limit < 1024 {
             return Err(BadSetting::new(
                 "WARREN_BODY_LIMIT_BYTES",
+                "must be at least 1024",
+            ));
+        }
+        if self.upload_limit < 1024 {
+            return Err(BadSetting::new(
+                "WARREN_UPLOAD_MAX_BYTES",
                 "must be at least 1024",
             ));
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use warren_common::blobs::{BlobError, GatherError};
 use warren_common::id::JobId;
 use warren_common::store::DbError;
 use warren_common::telemetry;
@@ -39,6 +40,12 @@ pub enum ApiError {
     /// The body is of a wholly wrong type.
     #[error("the body must be application/json, not {0}")]
     UnsupportedMediaType(String),
+    /// The body is no form with files.
+    #[error("the body must be multipart/form-data, not {0}")]
+    NotMultipart(String),
+    /// Nothing of the range that was asked for is there.
+    #[error("the range lies outside the {0} bytes that there are")]
+    OutOfRange(u64),
     /// An `Idempotency-Key` came back with another request.
     #[error("this Idempotency-Key was used for another request within the last 24 hours")]
     KeyTaken,
@@ -57,6 +64,9 @@ pub enum ApiError {
     /// Postgres is away; nothing was stored.
     #[error("PostgreSQL cannot be reached; try again later")]
     DatabaseAway(#[source] DbError),
+    /// The object store is away; nothing was stored.
+    #[error("the object store cannot be reached; try again later")]
+    StoreAway(#[source] BlobError),
     /// Nobody knows whether the job was stored.
     #[error(
         "the connection to PostgreSQL was lost while job {0} was being stored, so it may run or not; ask for /jobs/{0}"
@@ -81,6 +91,14 @@ impl ApiError {
         Self::Unavailable(what.into())
     }
 
+    /// True when it is certain that no job came of the request.
+    pub fn stored_nothing(&self) -> bool {
+        !matches!(
+            self,
+            Self::InDoubt(_) | Self::Leaving(_) | Self::Internal(_)
+        )
+    }
+
     /// Status and exception type.
     fn kind(&self) -> (StatusCode, &'static str) {
         match self {
@@ -93,7 +111,11 @@ impl ApiError {
                 (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException")
             }
             Self::Conflict(_) => (StatusCode::CONFLICT, "ConflictException"),
-            Self::UnsupportedMediaType(_) => (
+            Self::OutOfRange(_) => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "RangeNotSatisfiableException",
+            ),
+            Self::UnsupportedMediaType(_) | Self::NotMultipart(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "UnsupportedMediaTypeException",
             ),
@@ -101,7 +123,7 @@ impl ApiError {
             Self::QueueFull(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
             Self::NotBuilt(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplementedException"),
-            Self::Unavailable(_) | Self::DatabaseAway(_) => (
+            Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailableException",
             ),
@@ -121,14 +143,40 @@ impl ApiError {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
             }
             Self::QueueFull(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
-            Self::Unavailable(_) | Self::DatabaseAway(_) => {
+            Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("2")))
+            }
+            Self::OutOfRange(size) => {
+                let range = HeaderValue::from_str(&format!("bytes */{size}")).ok()?;
+                Some((header::CONTENT_RANGE, range))
             }
             Self::InDoubt(job) | Self::Leaving(job) => {
                 let place = HeaderValue::from_str(&format!("/jobs/{job}")).ok()?;
                 Some((header::LOCATION, place))
             }
             _ => None,
+        }
+    }
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Away { .. } => Self::StoreAway(error),
+            BlobError::NotFound { .. } => {
+                Self::Gone("the bytes have expired; ask for them again".to_owned())
+            }
+            BlobError::TooLarge { .. } => Self::ResultTooLarge(error.to_string()),
+            BlobError::Damaged { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<GatherError> for ApiError {
+    fn from(error: GatherError) -> Self {
+        match error {
+            GatherError::Blob(error) => error.into(),
+            GatherError::Db(error) => error.into(),
         }
     }
 }

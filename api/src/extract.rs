@@ -2,6 +2,7 @@
 
 mod body;
 mod prefer;
+mod upload;
 
 use std::str::FromStr;
 
@@ -13,6 +14,7 @@ use warren_common::telemetry::TraceContext;
 
 pub use body::{Body, OptionalBody, SmallBody};
 pub use prefer::Prefer;
+pub use upload::{FilePart, Receive, Upload};
 
 use crate::app::Shared;
 use crate::error::ApiError;
@@ -62,12 +64,20 @@ impl FromRequestParts<Shared> for Trace {
 }
 
 /// The `Idempotency-Key` header and a hash over method and path; the body is added when it is known.
+#[derive(Default)]
 pub struct Key {
     text: Option<String>,
     hash: Sha256,
 }
 
 impl Key {
+    /// Adds what comes before the body, or a part of one that is never in memory as a whole.
+    pub fn add(&mut self, bytes: &[u8]) {
+        if self.text.is_some() {
+            self.hash.update(bytes);
+        }
+    }
+
     /// The key and the hash over method, path and body, if the caller sent one.
     pub fn over(mut self, body: &[u8]) -> Option<(String, Vec<u8>)> {
         self.hash.update(body);

@@ -8,7 +8,7 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::observe;
-use crate::routes::{health, jobs, login, sessions, status, swagger};
+use crate::routes::{files, health, jobs, login, sessions, status, swagger};
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
 
@@ -33,8 +33,17 @@ fn built() -> Vec<Entry> {
             sessions::console_output::console_output,
         ),
         at(M::GET, "/sessions/{id}/history", sessions::history::history),
+        at(M::POST, "/sessions/{id}/files", files::upload::upload),
+        at(M::GET, "/sessions/{id}/files", files::list::list),
+        at(M::GET, "/sessions/{id}/files/{file}", files::read::read),
+        at(
+            M::DELETE,
+            "/sessions/{id}/files/{file}",
+            files::delete::delete,
+        ),
         at(M::GET, "/jobs", jobs::list::list),
         at(M::GET, "/jobs/{id}", jobs::read::read),
+        at(M::GET, "/jobs/{id}/content", jobs::content::content),
         at(M::DELETE, "/jobs/{id}", jobs::cancel::cancel),
         at(M::GET, "/status", status::status),
         at(M::GET, "/health/live", health::live::live),
@@ -98,10 +107,6 @@ const LATER: &[(Method, &str, &str)] = &[
         "/sessions/{id}/workspace/{object}",
         WORKSPACE,
     ),
-    (Method::GET, "/sessions/{id}/files", FILES),
-    (Method::POST, "/sessions/{id}/files", FILES),
-    (Method::GET, "/sessions/{id}/files/{file}", FILES),
-    (Method::DELETE, "/sessions/{id}/files/{file}", FILES),
     (Method::POST, "/sessions/{id}/snapshot", SNAPSHOTS),
     (
         Method::POST,
@@ -130,7 +135,6 @@ const POOLS: &str = "pools of services";
 const REALTIME: &str = "realtime services";
 const BATCH: &str = "batch executions";
 const WORKSPACE: &str = "workspace objects";
-const FILES: &str = "files of sessions";
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 const COMPUTE_NODES: &str = "compute-node routes";
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use warren_common::group::Group;
 use warren_common::id::{ApiId, JobId, SessionId, WorkerId};
+use warren_common::model::Lane;
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::jobs::{self, IdempotencyKey, KeyVerdict, NewJob, Verdict};
 use warren_common::store::{Conn, Db, DbError, sessions};
@@ -96,7 +97,7 @@ impl Submitter {
         let job = work.job();
         let about = match &work {
             Work::Open(_) => None,
-            Work::Turn(job) => Some(job.session),
+            Work::Turn(job) => Some((job.session, job.kind.lane())),
         };
         match self.store(work, key.as_ref()).await? {
             Tried::Stored(worker) => {
@@ -247,10 +248,13 @@ impl Submitter {
     }
 
     /// Tells a worker, without anybody waiting for it: the sweeper repeats what gets lost.
-    fn tell(&self, job: JobId, session: Option<SessionId>, worker: Option<WorkerId>) {
-        let (queue, notice) = match (session, worker) {
+    fn tell(&self, job: JobId, about: Option<(SessionId, Option<Lane>)>, worker: Option<WorkerId>) {
+        let (queue, notice) = match (about, worker) {
             (None, _) => (QueueName::SessionsNew, Notice::OpenSessionV1 { job }),
-            (Some(session), Some(worker)) => {
+            (Some((session, Some(Lane::Aside))), Some(worker)) => {
+                (QueueName::Worker(worker), Notice::AsideWorkV1 { session })
+            }
+            (Some((session, _)), Some(worker)) => {
                 (QueueName::Worker(worker), Notice::SessionWorkV1 { session })
             }
             // Whoever opens the session sees what waits in it.

@@ -57,12 +57,21 @@ fn report(broker: &Broker, swept: Swept) {
     }
     metrics().notices_sent_again(swept.silent.len());
     for silent in swept.silent {
-        let Silent { job, opens, at } = silent;
+        let Silent {
+            job,
+            opens,
+            aside,
+            at,
+        } = silent;
         if opens {
             let notice = Notice::OpenSessionV1 { job };
             notify(broker, QueueName::SessionsNew, notice);
         } else if let Some((session, worker)) = at {
-            let notice = Notice::SessionWorkV1 { session };
+            let notice = if aside {
+                Notice::AsideWorkV1 { session }
+            } else {
+                Notice::SessionWorkV1 { session }
+            };
             notify(broker, QueueName::Worker(worker), notice);
         }
     }

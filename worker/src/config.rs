@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use warren_common::config::{DatabaseConfig, QueueConfig, TelemetryConfig};
+use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, TelemetryConfig};
 
 /// Everything a worker can be told.
 #[derive(Debug, Clone, Args)]
@@ -15,6 +15,9 @@ pub struct WorkerConfig {
     /// `RabbitMQ`.
     #[command(flatten)]
     pub queue: QueueConfig,
+    /// The object store.
+    #[command(flatten)]
+    pub blobs: BlobConfig,
     /// Logs and metrics.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod doctor;
+pub mod files;
 pub mod host;
 pub mod lease;
 pub mod notices;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use warren_common::blobs::Blobs;
 use warren_common::id::WorkerId;
 use warren_common::model::{Weakness, WorkerIdentity};
 use warren_common::queue::{Broker, Role, Topology};
@@ -28,6 +30,7 @@ use warren_common::telemetry;
 use warren_rhost::control::ProtectionState;
 
 use crate::config::{ConfigError, WorkerConfig};
+use crate::files::{Limits, Transfers};
 use crate::host::{Directories, HostError, Pool};
 use crate::lease::{Keeper, LeaseWatch, Load, Standing};
 use crate::opens::Opens;
@@ -142,6 +145,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         me,
         writes,
         broker: broker.clone(),
+        transfers: transfers(&config, db.clone()),
         lease: lease.clone(),
         config: Arc::clone(&config),
         stop: stop.clone(),
@@ -162,6 +166,14 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         tracing::warn!(error = %error, "This worker could not say that it leaves; its lease will tell");
     }
     outcome
+}
+
+fn transfers(config: &WorkerConfig, db: Db) -> Transfers {
+    let limits = Limits {
+        file_bytes: config.host.sandbox.session_file_bytes,
+        names_bytes: config.result_max_bytes,
+    };
+    Transfers::new(Blobs::new(&config.blobs), db, limits)
 }
 
 async fn until_the_end(

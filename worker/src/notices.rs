@@ -20,6 +20,7 @@ async fn pass_on(registry: &Registry, mut consumer: Consumer) {
             Event::Consuming => catch_up(registry).await,
             Event::Delivery(delivery) => match delivery.notice {
                 Notice::SessionWorkV1 { session } => registry.tell(session, Mail::Work),
+                Notice::AsideWorkV1 { session } => registry.tell(session, Mail::Aside),
                 Notice::CancelV1 { session, job } => registry.tell(session, Mail::Cancel(job)),
                 Notice::CloseV1 { session, force } => registry.tell(session, Mail::Close { force }),
                 Notice::OpenSessionV1 { .. } | Notice::FinishedV1 { .. } => {
@@ -38,12 +39,19 @@ async fn catch_up(registry: &Registry) {
         .insist(|db, me| async move { sessions::held(&db, me).await })
         .await;
     for session in held.unwrap_or_default() {
+        let id = session.session;
         if session.closing {
-            registry.tell(session.session, Mail::Close { force: false });
-        } else if let Some(job) = session.cancel {
-            registry.tell(session.session, Mail::Cancel(job));
-        } else if session.more {
-            registry.tell(session.session, Mail::Work);
+            registry.tell(id, Mail::Close { force: false });
+            continue;
+        }
+        for job in session.cancels {
+            registry.tell(id, Mail::Cancel(job));
+        }
+        if session.more {
+            registry.tell(id, Mail::Work);
+        }
+        if session.aside {
+            registry.tell(id, Mail::Aside);
         }
     }
 }

@@ -77,6 +77,33 @@ impl Writes {
         self.claims.submit(session).await
     }
 
+    /// Jobs of a session that need no R, and whether one may turn up later because an answer was lost. In `doubt` those are
+    /// among them that the database says run here, which the caller may know already. `None` when the lease is lost.
+    pub async fn claim_aside(
+        &self,
+        session: SessionId,
+        brief: usize,
+        transfers: usize,
+        mut doubt: bool,
+    ) -> Option<(Vec<Claimed>, bool)> {
+        let writer = &self.writer;
+        let mut pause = FIRST_PAUSE;
+        let mut interrupted = false;
+        loop {
+            match writer
+                .claim_aside_once(session, brief, transfers, doubt)
+                .await
+            {
+                Ok(found) => return Some((found, interrupted)),
+                Err(error) => {
+                    interrupted |= error.is_interrupted();
+                    doubt |= interrupted;
+                    writer.wait(&error, &mut pause).await?;
+                }
+            }
+        }
+    }
+
     /// Opens the session that a job asks for; `None` when another worker did.
     pub async fn open(&self, job: JobId) -> Result<Option<Opened>, Stopped> {
         self.openings.submit(job).await
@@ -153,6 +180,25 @@ impl Writer {
             keep(jobs::claim(&self.relaxed, self.me, &missing).await?);
         }
         Ok(())
+    }
+
+    async fn claim_aside_once(
+        &self,
+        session: SessionId,
+        brief: usize,
+        transfers: usize,
+        doubt: bool,
+    ) -> Result<Vec<Claimed>, DbError> {
+        let mut found = if doubt {
+            jobs::aside_running_here(&self.db, self.me, session).await?
+        } else {
+            Vec::new()
+        };
+        if brief + transfers > 0 {
+            let (brief, transfers) = (limit(brief), limit(transfers));
+            found.extend(jobs::claim_aside(&self.db, self.me, session, brief, transfers).await?);
+        }
+        Ok(found)
     }
 
     async fn open(self: Arc<Self>, group: Vec<JobId>) -> Vec<Option<Opened>> {
@@ -295,4 +341,8 @@ impl Writer {
             _ = lease.wait_for(|standing| *standing == Standing::Lost) => None,
         }
     }
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

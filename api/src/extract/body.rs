@@ -111,7 +111,7 @@ async fn gather(body: &mut axum::body::Body, limit: usize) -> Result<Bytes, ApiE
 
 /// Throws away what a refused caller is still sending, for a while: closing at once would reset the connection, and the
 /// caller would never read why it was refused.
-fn see_off(mut body: axum::body::Body) {
+pub(super) fn see_off(mut body: axum::body::Body) {
     let discard = async move { while let Some(Ok(_frame)) = body.frame().await {} };
     tokio::spawn(tokio::time::timeout(SEE_OFF, discard));
 }

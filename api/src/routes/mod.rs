@@ -1,7 +1,9 @@
 //! One endpoint, one file: request, reply, handler, tests.
 
 mod accepted;
+mod download;
 mod execution;
+pub mod files;
 pub mod health;
 pub mod jobs;
 pub mod login;

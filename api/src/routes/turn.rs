@@ -124,6 +124,11 @@ pub(super) fn succeeded(outcome: &Outcome) -> Result<(), ApiError> {
     }
 }
 
+/// A result of a job that succeeded, and that this node cannot read.
+pub(super) fn unreadable() -> ApiError {
+    ApiError::internal("the stored result cannot be read")
+}
+
 /// 410: nobody knows how far a lost job came.
 pub(super) fn lost(reason: Option<&str>) -> ApiError {
     let reason = reason

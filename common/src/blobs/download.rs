@@ -15,6 +15,7 @@ use crate::model::Content;
 pub struct Download {
     size: u64,
     left: u64,
+    over: bool,
     source: Source,
 }
 
@@ -58,6 +59,7 @@ impl Blobs {
         Ok(Download {
             size,
             left: size,
+            over: false,
             source: Source::Store {
                 blobs: self.clone(),
                 key,
@@ -87,6 +89,7 @@ impl Blobs {
                 Ok(Download {
                     size: here.len() as u64,
                     left: here.len() as u64,
+                    over: false,
                     source: Source::Here(here),
                 })
             }
@@ -109,12 +112,18 @@ impl Download {
             }
             Source::Store { blobs, key, body } => (blobs, *key, body),
         };
+        if self.over {
+            return Ok(None);
+        }
         match tokio::time::timeout(SILENCE_LIMIT, body.try_next()).await {
             Ok(Ok(Some(piece))) => {
                 self.left = self.left.saturating_sub(piece.len() as u64);
                 Ok(Some(piece))
             }
-            Ok(Ok(None)) if self.left == 0 => Ok(None),
+            Ok(Ok(None)) if self.left == 0 => {
+                self.over = true;
+                Ok(None)
+            }
             // All of it came, so what is wrong is the checksum.
             Ok(Err(error)) if self.left == 0 => Err(BlobError::Damaged {
                 key,

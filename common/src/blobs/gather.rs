@@ -22,6 +22,7 @@ pub enum GatherError {
 pub struct Gather {
     blobs: Blobs,
     limit: u64,
+    room: usize,
     few: BytesMut,
     many: Option<(TransferId, Upload)>,
 }
@@ -32,9 +33,16 @@ impl Gather {
         Self {
             blobs: blobs.clone(),
             limit,
+            room: Content::MAX_IN_ROW,
             few: BytesMut::new(),
             many: None,
         }
+    }
+
+    /// The row has only so much room for it, in bytes.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Self {
+        Self { room, ..self }
     }
 
     /// Takes the next piece. Speaks to the store only when they are too many for a row.
@@ -46,7 +54,7 @@ impl Gather {
         if size as u64 > self.limit {
             return Err(BlobError::TooLarge { limit: self.limit });
         }
-        if size <= Content::MAX_IN_ROW {
+        if size <= self.room {
             self.few.extend_from_slice(&piece);
             return Ok(());
         }
@@ -69,5 +77,19 @@ impl Gather {
         let size = upload.finish().await?;
         transfers::insert(db, id, owner, size, kept).await?;
         Ok(Content::Transfer { id, size })
+    }
+}
+
+impl Blobs {
+    /// Removes transfers that nobody needs any more: the rows first, so that none ever points at a blob that is gone.
+    pub async fn discard(&self, db: &Db, ids: &[TransferId]) -> Result<(), GatherError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        transfers::remove(db, ids).await?;
+        for id in ids {
+            self.delete(BlobKey::Transfer(*id)).await?;
+        }
+        Ok(())
     }
 }

@@ -20,6 +20,8 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
+use tokio::sync::Semaphore;
+
 use crate::config::BlobConfig;
 
 pub use download::Download;
@@ -32,6 +34,11 @@ pub use upload::Upload;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the store may be silent while bytes are on their way.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Uploads of one process at one moment: together they hold 512 MiB of parts at most. Others wait for a place.
+const UPLOADS: usize = 32;
+/// How long they wait.
+const PLACE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What could not be done with the object store.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,6 +80,8 @@ pub struct Blobs {
     client: Client,
     bucket: String,
     transfers_kept: Duration,
+    /// Uploads that may have parts in memory.
+    uploads: Arc<Semaphore>,
 }
 
 impl Blobs {
@@ -100,6 +109,7 @@ impl Blobs {
             client: Client::from_conf(settings),
             bucket: config.bucket.clone(),
             transfers_kept: Duration::from_secs(config.transfer_seconds.into()),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
         }
     }
 

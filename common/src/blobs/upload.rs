@@ -1,14 +1,16 @@
 //! Bytes into the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::bytes::{Bytes, BytesMut};
 
-use super::{BlobError, BlobKey, Blobs, attempts_of};
+use super::{BlobError, BlobKey, Blobs, PLACE_LIMIT, attempts_of};
 
 /// Bytes of one part. S3 takes ten thousand of them, so a blob may have 80 GiB.
 const PART: usize = 8 * 1024 * 1024;
@@ -32,6 +34,8 @@ pub struct Upload {
     limit: u64,
     size: u64,
     filling: BytesMut,
+    /// Leave to hold parts in memory.
+    place: Option<OwnedSemaphorePermit>,
     parts: Option<Parts>,
     /// What the store may hold of it must go again if this is dropped now.
     unfinished: bool,
@@ -54,6 +58,7 @@ impl Blobs {
             limit,
             size: 0,
             filling: BytesMut::new(),
+            place: None,
             parts: None,
             unfinished: false,
         }
@@ -100,6 +105,12 @@ impl Upload {
 
     /// Waits until there is memory for another part.
     async fn make_room(&mut self) -> Result<(), BlobError> {
+        if self.place.is_none() {
+            let uploads = Arc::clone(&self.blobs.uploads);
+            let place = tokio::time::timeout(PLACE_LIMIT, uploads.acquire_owned()).await;
+            let place = place.map_err(|elapsed| self.blobs.away(elapsed))?;
+            self.place = place.ok();
+        }
         if let Some(parts) = &mut self.parts {
             while parts.under_way.len() >= PARTS_AT_ONCE {
                 parts.one_done().await?;

@@ -10,11 +10,11 @@ mod worker;
 pub use content::Content;
 pub use job::{CancelOutcome, JobKind, JobState, Lane};
 pub use request::{
-    CreateSnapshotRequest, DeleteRequest, ExecuteRequest, GetObjectRequest, InputParameter,
-    LoadSnapshotRequest, ObjectFormat, OpenRequest, PutFilesRequest, PutObjectRequest,
-    UploadedFile,
+    ByteRange, CreateSnapshotRequest, DeleteRequest, ExecuteRequest, GetFileRequest,
+    GetObjectRequest, InputParameter, LoadSnapshotRequest, ObjectFormat, OpenRequest,
+    PutFilesRequest, PutObjectRequest, UploadedFile, Wanted,
 };
-pub use result::{GotObject, Names, Refusal, RefusalKind, RunResult, ValuePair};
+pub use result::{Got, GotFile, GotObject, Names, Refusal, RefusalKind, RunResult, ValuePair};
 pub use session::SessionState;
 pub use worker::{Weakness, WorkerIdentity, WorkerState};
 

@@ -92,6 +92,64 @@ pub struct UploadedFile {
     pub content: Content,
 }
 
+/// The request of a `get_file`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GetFileRequest {
+    /// Name in the working directory.
+    pub name: String,
+    /// What of it is wanted.
+    #[serde(default)]
+    pub wanted: Wanted,
+}
+
+/// What of a file is wanted, and on which conditions; as RFC 9110 has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Nothing but what describes it.
+    #[serde(default)]
+    pub head: bool,
+    /// Only these bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<ByteRange>,
+    /// The range counts only if the file still has this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_range: Option<String>,
+    /// Nothing is wanted if the file still has one of these tags; `*` is any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub if_none_match: Vec<String>,
+}
+
+/// A stretch of bytes of a file whose length the caller does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum ByteRange {
+    /// From one on, up to and with another or to the end.
+    From {
+        /// The first.
+        first: u64,
+        /// The last.
+        last: Option<u64>,
+    },
+    /// At the end.
+    Suffix {
+        /// How many.
+        length: u64,
+    },
+}
+
+impl ByteRange {
+    /// Where it lies in a file of `size` bytes; none when it holds none of them.
+    pub fn within(self, size: u64) -> Option<std::ops::Range<u64>> {
+        let range = match self {
+            Self::From { first, last } => {
+                first..last.map_or(size, |last| last.saturating_add(1).min(size))
+            }
+            Self::Suffix { length } => size.saturating_sub(length)..size,
+        };
+        (!range.is_empty()).then_some(range)
+    }
+}
+
 /// The request of a `create_snapshot`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreateSnapshotRequest {
@@ -107,4 +165,27 @@ pub struct CreateSnapshotRequest {
 pub struct LoadSnapshotRequest {
     /// Which.
     pub snapshot: SnapshotId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_to_the_file() {
+        let from = |first, last| ByteRange::From { first, last };
+        let suffix = |length| ByteRange::Suffix { length };
+        for (range, size, within) in [
+            (from(0, None), 10, Some(0..10)),
+            (from(2, Some(4)), 10, Some(2..5)),
+            (from(9, Some(u64::MAX)), 10, Some(9..10)),
+            (from(10, None), 10, None),
+            (from(0, None), 0, None),
+            (suffix(3), 10, Some(7..10)),
+            (suffix(30), 10, Some(0..10)),
+            (suffix(0), 10, None),
+        ] {
+            assert_eq!(range.within(size), within, "{range:?} of {size}");
+        }
+    }
 }

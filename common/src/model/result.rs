@@ -42,6 +42,44 @@ pub struct GotObject {
     pub content: Content,
 }
 
+/// What a `get_file` left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GotFile {
+    /// Its name.
+    pub name: String,
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// Entity tag of RFC 9110, with its quotes: another one when the file was written since.
+    pub etag: String,
+    /// What of it was wanted.
+    #[serde(flatten)]
+    pub got: Got,
+}
+
+/// What of a file a `get_file` brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "got", rename_all = "snake_case")]
+pub enum Got {
+    /// All of it.
+    Whole {
+        /// The bytes.
+        content: Content,
+    },
+    /// A range of it.
+    Range {
+        /// Its first byte.
+        first: u64,
+        /// The bytes.
+        content: Content,
+    },
+    /// What describes it.
+    Head,
+    /// It still has a tag that the caller knows.
+    NotModified,
+    /// It has none of the bytes of the range.
+    OutOfRange,
+}
+
 words! {
     /// Why a job could not be done, as far as its caller can do something about it.
     RefusalKind, "kind of refusal" {

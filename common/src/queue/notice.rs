@@ -22,6 +22,12 @@ pub enum Notice {
         /// Which.
         session: SessionId,
     },
+    /// A session that you hold has work that needs no R.
+    #[serde(rename = "aside_work_v1")]
+    AsideWorkV1 {
+        /// Which.
+        session: SessionId,
+    },
     /// A job that you may be running is to be cancelled.
     #[serde(rename = "cancel_v1")]
     CancelV1 {
@@ -81,6 +87,7 @@ impl Notice {
         match self {
             Self::OpenSessionV1 { .. } => "open_session_v1",
             Self::SessionWorkV1 { .. } => "session_work_v1",
+            Self::AsideWorkV1 { .. } => "aside_work_v1",
             Self::CancelV1 { .. } => "cancel_v1",
             Self::CloseV1 { .. } => "close_v1",
             Self::FinishedV1 { .. } => "finished_v1",
@@ -94,7 +101,7 @@ mod tests {
 
     const ID: &str = "0190b0c0-0000-7000-8000-000000000001";
 
-    fn golden() -> [(Notice, String); 5] {
+    fn golden() -> [(Notice, String); 6] {
         let session: SessionId = ID.parse().unwrap();
         let job: JobId = ID.parse().unwrap();
         let left = Finished {
@@ -111,6 +118,10 @@ mod tests {
             (
                 Notice::SessionWorkV1 { session },
                 format!(r#"{{"kind":"session_work_v1","args":{{"session":"{ID}"}}}}"#),
+            ),
+            (
+                Notice::AsideWorkV1 { session },
+                format!(r#"{{"kind":"aside_work_v1","args":{{"session":"{ID}"}}}}"#),
             ),
             (
                 Notice::CancelV1 { session, job },

@@ -291,6 +291,14 @@ pub async fn end(
                    reason = CASE WHEN e.state = 'closed' THEN 'its session was closed' ELSE $5 END,
                    finished_at = now()
               FROM ended e WHERE j.session_id = e.id AND j.state = 'running' AND j.lane = 'ordered'
+        ), running_aside AS (
+            UPDATE jobs j
+               SET state = CASE WHEN e.state = 'closed' THEN 'cancelled' ELSE 'lost' END,
+                   reason = CASE WHEN e.state = 'closed' THEN 'its session was closed' ELSE $5 END,
+                   finished_at = now()
+              FROM ended e
+             WHERE j.worker_id = $1 AND j.state = 'running' AND j.attempt > 0
+               AND j.session_id = e.id AND j.lane = 'aside'
         )
         SELECT id FROM ended";
     let reason = storable(reason);
@@ -311,10 +319,12 @@ pub struct Held {
     pub session: SessionId,
     /// Its owner asked to close it.
     pub closing: bool,
-    /// Its running job, if cancelling it was asked for.
-    pub cancel: Option<JobId>,
-    /// Jobs wait in it.
+    /// Its running jobs for which cancelling was asked.
+    pub cancels: Vec<JobId>,
+    /// Jobs that take turns wait in it.
     pub more: bool,
+    /// Jobs that need no R wait in it.
+    pub aside: bool,
 }
 
 /// The catch-up query of a worker: every session it holds that wants something.
@@ -322,15 +332,16 @@ pub async fn held(db: &Db, me: WorkerIdentity) -> Result<Vec<Held>, DbError> {
     const SQL: &str = "-- sessions::held
         SELECT * FROM (
             SELECT s.id, s.state = 'closing' AS closing,
-                   (SELECT r.id FROM jobs r
-                     WHERE r.session_id = s.id AND r.state = 'running' AND r.lane = 'ordered'
-                       AND r.cancel_requested_at IS NOT NULL
-                     LIMIT 1) AS cancel,
+                   ARRAY(SELECT r.id FROM jobs r
+                          WHERE r.worker_id = $1 AND r.state = 'running' AND r.attempt > 0
+                            AND r.session_id = s.id AND r.cancel_requested_at IS NOT NULL) AS cancels,
                    EXISTS (SELECT FROM jobs q
-                            WHERE q.session_id = s.id AND q.state = 'queued' AND q.lane = 'ordered') AS more
+                            WHERE q.session_id = s.id AND q.state = 'queued' AND q.lane = 'ordered') AS more,
+                   EXISTS (SELECT FROM jobs q
+                            WHERE q.session_id = s.id AND q.state = 'queued' AND q.lane = 'aside') AS aside
               FROM sessions s
              WHERE s.worker_id = $1 AND s.epoch = $2 AND s.state IN ('open', 'closing')
-        ) held WHERE closing OR cancel IS NOT NULL OR more";
+        ) held WHERE closing OR cancels <> '{}' OR more OR aside";
     let rows = db
         .conn()
         .await?
@@ -339,10 +350,13 @@ pub async fn held(db: &Db, me: WorkerIdentity) -> Result<Vec<Held>, DbError> {
     let held = |row: &Row| Held {
         session: SessionId::from_uuid(row.get("id")),
         closing: row.get("closing"),
-        cancel: row
-            .get::<_, Option<uuid::Uuid>>("cancel")
-            .map(JobId::from_uuid),
+        cancels: row
+            .get::<_, Vec<uuid::Uuid>>("cancels")
+            .into_iter()
+            .map(JobId::from_uuid)
+            .collect(),
         more: row.get("more"),
+        aside: row.get("aside"),
     };
     Ok(rows.iter().map(held).collect())
 }

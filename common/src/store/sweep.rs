@@ -33,6 +33,8 @@ pub struct Silent {
     pub job: JobId,
     /// It opens a session.
     pub opens: bool,
+    /// It needs no R.
+    pub aside: bool,
     /// Its session and the worker that holds it, for jobs of open sessions.
     pub at: Option<(SessionId, WorkerId)>,
 }
@@ -122,8 +124,17 @@ async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, Db
         .collect())
 }
 
-/// Queued jobs of sessions that have ended.
+/// Queued jobs of sessions that have ended. Running ones as well after a while: a claim whose answer was lost may commit when
+/// its session has ended already.
 async fn end_of_over_sessions(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, DbError> {
+    const RUNNING: &str = "-- sweep::stranded_jobs
+        UPDATE jobs j
+           SET state = CASE WHEN s.state = 'closed' THEN 'cancelled' ELSE 'lost' END, finished_at = now(),
+               reason = CASE WHEN s.state = 'closed' THEN 'its session was closed' ELSE s.state_reason END
+          FROM sessions s
+         WHERE s.id = j.session_id AND j.state = 'running' AND j.attempt > 0
+           AND s.state IN ('closed', 'lost') AND s.ended_at < now() - interval '30 seconds'
+        RETURNING j.id, j.api_id";
     const SQL: &str = "-- sweep::orphaned_jobs
         UPDATE jobs j
            SET state = CASE WHEN s.state = 'closed' THEN 'cancelled' ELSE 'lost' END, finished_at = now(),
@@ -131,8 +142,9 @@ async fn end_of_over_sessions(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, DbEr
           FROM sessions s
          WHERE s.id = j.session_id AND j.state = 'queued' AND j.notices > 0 AND s.state IN ('closed', 'lost')
         RETURNING j.id, j.api_id";
-    let rows = tx.query("sweep::orphaned_jobs", SQL, &[]).await?;
-    Ok(rows.iter().map(ended).collect())
+    let queued = tx.query("sweep::orphaned_jobs", SQL, &[]).await?;
+    let running = tx.query("sweep::stranded_jobs", RUNNING, &[]).await?;
+    Ok(queued.iter().chain(&running).map(ended).collect())
 }
 
 fn ended(row: &Row) -> (JobId, ApiId) {
@@ -163,7 +175,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
         )
         UPDATE jobs j SET noticed_at = now(), notices = j.notices + 1
           FROM due d WHERE j.id = d.id
-        RETURNING j.id, j.kind = 'open_session' AS opens, j.session_id,
+        RETURNING j.id, j.kind = 'open_session' AS opens, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
                   (SELECT s.worker_id FROM sessions s WHERE s.id = j.session_id) AS worker_id";
     let rows = tx.query("sweep::silent", SQL, &[&limit]).await?;
     let silent = |row: &Row| {
@@ -176,6 +188,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
         Silent {
             job: JobId::from_uuid(row.get("id")),
             opens: row.get("opens"),
+            aside: row.get("aside"),
             at: session.zip(worker),
         }
     };

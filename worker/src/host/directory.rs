@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use warren_common::id::WorkerId;
 
+use crate::files::ARRIVING;
+
 const LOCK: &str = "lock";
 
 /// The directories of one worker.
@@ -31,6 +33,9 @@ impl Directories {
         let_pass(&root)?;
         let lock = File::create(root.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(root.join(ARRIVING))?;
         Ok(Self { root, _lock: lock })
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use warren_common::id::{ApiId, JobId, SessionId};
 use warren_common::model::{SessionState, WorkerIdentity};
@@ -15,6 +17,7 @@ use warren_common::telemetry::metrics;
 
 use super::run::{RunEnd, run};
 use crate::config::WorkerConfig;
+use crate::files::Transfers;
 use crate::host::Child;
 use crate::lease::{LeaseWatch, Standing};
 use crate::writes::Writes;
@@ -29,7 +32,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 pub enum Mail {
     /// Jobs wait.
     Work,
-    /// Cancel this job, if it is the one that runs.
+    /// Jobs wait that need no R.
+    Aside,
+    /// Cancel this job, if it is one that runs.
     Cancel(JobId),
     /// End the session.
     Close {
@@ -51,6 +56,8 @@ pub struct Context {
     pub broker: Broker,
     /// Whether anything new may begin.
     pub lease: LeaseWatch,
+    /// What moves files between sessions and the object store.
+    pub transfers: Transfers,
     /// Settings.
     pub config: Arc<WorkerConfig>,
     /// When to end.
@@ -65,6 +72,26 @@ pub(super) struct Actor {
     pub(super) context: Context,
     /// The place in this worker that the session takes.
     pub(super) permit: OwnedSemaphorePermit,
+    /// The task beside this one.
+    pub(super) aside: AsideTask,
+}
+
+/// The task that does what needs no R.
+pub(super) struct AsideTask {
+    pub(super) over: CancellationToken,
+    pub(super) task: JoinHandle<()>,
+}
+
+impl AsideTask {
+    /// Ends it; what it did not finish is the session's to say.
+    async fn end(mut self) {
+        self.over.cancel();
+        if !self.task.is_finished()
+            && let Err(error) = (&mut self.task).await
+        {
+            tracing::error!(error = %error, "A task beside a session failed");
+        }
+    }
 }
 
 /// Why a session ends.
@@ -79,6 +106,7 @@ impl Actor {
     /// Lives until the session ends.
     pub(super) async fn live(mut self, more: bool) {
         let end = self.serve(more).await;
+        let end = self.last_files(end).await;
         let (state, reason) = match end {
             End::Closed => (
                 SessionState::Closed,
@@ -88,6 +116,7 @@ impl Actor {
             End::Silently => (SessionState::Lost, String::new()),
         };
         self.child.kill();
+        self.aside.end().await;
         if !reason.is_empty() {
             let (id, reason) = (self.id, reason.as_str());
             self.context
@@ -109,6 +138,24 @@ impl Actor {
         drop(self.permit);
     }
 
+    /// While the worker is being stopped, files on their way get the same time as a run.
+    async fn last_files(&mut self, end: End) -> End {
+        let lost = matches!(end, End::Lost(_)) && !self.child.is_gone();
+        if !lost || !self.context.stop.soft.is_cancelled() {
+            return end;
+        }
+        loop {
+            tokio::select! {
+                _done = &mut self.aside.task => return end,
+                letter = self.mail.recv() => match letter {
+                    Some(Mail::Close { .. }) => return End::Closed,
+                    Some(_other) => {}
+                    None => return end,
+                },
+            }
+        }
+    }
+
     async fn serve(&mut self, more: bool) -> End {
         let mut work = more;
         loop {
@@ -126,7 +173,7 @@ impl Actor {
             tokio::select! {
                 letter = self.mail.recv() => match letter {
                     Some(Mail::Work) => work = true,
-                    Some(Mail::Cancel(_done_already)) => {}
+                    Some(Mail::Aside | Mail::Cancel(_)) => {}
                     Some(Mail::Close { .. }) => return End::Closed,
                     None => return End::Silently,
                 },
@@ -188,7 +235,7 @@ impl Actor {
             metrics().ended(*kind, completion.state);
         }
         if let Some(completed) = written {
-            self.tell(completed.api, completion, console_is_whole);
+            tell(&self.context, completed.api, completion, console_is_whole);
         } else {
             tracing::warn!("{} was not this worker's to complete any more", claimed.job);
         }
@@ -198,23 +245,23 @@ impl Actor {
             (None, false) => Ok(written.is_none_or(|completed| completed.more)),
         }
     }
+}
 
-    /// Tells the node that waits. Nobody waits for this: the row is what counts.
-    fn tell(&self, api: ApiId, completion: Completion, console_is_whole: bool) {
-        let broker = self.context.broker.clone();
-        tokio::spawn(async move {
-            let job = completion.job;
-            let left = if console_is_whole {
-                small(completion)
-            } else {
-                None
-            };
-            let notice = Notice::FinishedV1 { job, left };
-            if let Err(error) = broker.publish(QueueName::Api(api), &notice).await {
-                tracing::debug!(error = %error, "Nobody could be told that {job} ended");
-            }
-        });
-    }
+/// Tells the node that waits. Nobody waits for this: the row is what counts.
+pub(super) fn tell(context: &Context, api: ApiId, completion: Completion, console_is_whole: bool) {
+    let broker = context.broker.clone();
+    tokio::spawn(async move {
+        let job = completion.job;
+        let left = if console_is_whole {
+            small(completion)
+        } else {
+            None
+        };
+        let notice = Notice::FinishedV1 { job, left };
+        if let Err(error) = broker.publish(QueueName::Api(api), &notice).await {
+            tracing::debug!(error = %error, "Nobody could be told that {job} ended");
+        }
+    });
 }
 
 /// What a job left, if it is small enough to travel.

@@ -310,7 +310,7 @@ impl<'a> Conversation<'a> {
     fn obey(&mut self, letter: &Mail) {
         let grace = self.context.config.interrupt_grace;
         match letter {
-            Mail::Work => {}
+            Mail::Work | Mail::Aside => {}
             Mail::Cancel(job) if *job == self.claimed.job => {
                 self.ask_to_unwind(Wish::Cancel, grace);
             }

@@ -1,6 +1,7 @@
 //! Sessions: one task each, with a mailbox, that owns one R process.
 
 mod actor;
+mod aside;
 mod chunks;
 mod console;
 mod ending;

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warren_common::id::SessionId;
 use warren_common::telemetry::metrics;
 
-use super::actor::{Actor, Context, Mail};
+use super::actor::{Actor, AsideTask, Context, Mail};
+use super::aside::{Aside, Letter};
 use crate::host::Child;
 use crate::lease::Load;
 
@@ -24,10 +26,17 @@ const OPENING: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Registry {
     context: Context,
-    sessions: Arc<Mutex<HashMap<SessionId, mpsc::Sender<Mail>>>>,
+    sessions: Arc<Mutex<HashMap<SessionId, Letters>>>,
     slots: Arc<Semaphore>,
     load: Arc<Load>,
     tasks: TaskTracker,
+}
+
+/// How to reach the two tasks of a session.
+#[derive(Clone)]
+struct Letters {
+    session: mpsc::Sender<Mail>,
+    aside: mpsc::Sender<Letter>,
 }
 
 impl Registry {
@@ -61,18 +70,26 @@ impl Registry {
         permit: OwnedSemaphorePermit,
         more: bool,
     ) -> Option<Child> {
-        let (letters, mail) = mpsc::channel(MAILBOX);
+        let (session, mail) = mpsc::channel(MAILBOX);
+        let (aside, letters) = mpsc::channel(MAILBOX);
         match self.lock().entry(id) {
             Entry::Occupied(_) => return Some(child),
-            Entry::Vacant(place) => drop(place.insert(letters)),
+            Entry::Vacant(place) => drop(place.insert(Letters { session, aside })),
         }
         self.count();
+        let (dir, over) = (child.dir().to_owned(), CancellationToken::new());
+        let beside = Aside::new(id, dir, self.context.clone(), letters, over.clone());
+        let aside = AsideTask {
+            over,
+            task: self.tasks.spawn(beside.live(more)),
+        };
         let actor = Actor {
             id,
             child,
             mail,
             context: self.context.clone(),
             permit,
+            aside,
         };
         let registry = self.clone();
         self.tasks.spawn(async move {
@@ -104,12 +121,16 @@ impl Registry {
         let Some(letters) = self.lock().get(&id).cloned() else {
             return Err(letter);
         };
-        if let Err(mpsc::error::TrySendError::Full(letter)) = letters.try_send(letter)
-            && letter != Mail::Work
-        {
-            // A wish to stop must not get lost because a dozen notices of work came before it.
-            tokio::spawn(async move { letters.send(letter).await });
+        match letter {
+            Mail::Aside => {
+                drop_in(letters.aside, Letter::Work, Letter::Work);
+                return Ok(());
+            }
+            // Which of the two has the job is theirs to know.
+            Mail::Cancel(job) => drop_in(letters.aside, Letter::Cancel(job), Letter::Work),
+            Mail::Work | Mail::Close { .. } => {}
         }
+        drop_in(letters.session, letter, Mail::Work);
         Ok(())
     }
 
@@ -127,5 +148,15 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Mail>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a letter into a mailbox. One that is full needs no other notice of work; but a wish to stop must not get lost because a
+/// dozen of those came before it.
+fn drop_in<L: PartialEq + Send + 'static>(mailbox: mpsc::Sender<L>, letter: L, work: L) {
+    if let Err(mpsc::error::TrySendError::Full(letter)) = mailbox.try_send(letter)
+        && letter != work
+    {
+        tokio::spawn(async move { mailbox.send(letter).await });
     }
 }

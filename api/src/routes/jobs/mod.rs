@@ -1,6 +1,7 @@
 //! Jobs.
 
 pub mod cancel;
+pub mod content;
 pub mod list;
 pub mod read;
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use warren_common::id::JobId;
-use warren_common::model::{JobKind, JobState};
+use warren_common::model::{Got, GotFile, GotObject, JobKind, JobState};
 use warren_common::store::jobs;
 
 use super::{JobView, no_job};
@@ -76,15 +76,50 @@ async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, Api
                 return Ok(None);
             };
             let outcome = Outcome::from(ended);
-            if kind != JobKind::Execute {
-                return Ok(outcome.result);
-            }
-            let response = ExecuteResponse::of(&outcome)?;
-            to_raw_value(&response)
-                .map(Some)
-                .map_err(ApiError::internal)
+            let shown = match (kind, job.state) {
+                (JobKind::Execute, _) => to_raw_value(&ExecuteResponse::of(&outcome)?),
+                (JobKind::GetFile, JobState::Succeeded) => {
+                    to_raw_value(&about_file(job.id, &outcome))
+                }
+                (JobKind::GetObject, JobState::Succeeded) => {
+                    to_raw_value(&about_object(job.id, &outcome))
+                }
+                _ => return Ok(outcome.result),
+            };
+            shown.map(Some).map_err(ApiError::internal)
         }
     }
+}
+
+/// Of bytes a job says how many there are and where to fetch them.
+#[derive(Serialize)]
+struct AboutContent {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    size: u64,
+    href: String,
+}
+
+fn about_file(job: JobId, outcome: &Outcome) -> Option<AboutContent> {
+    let file: GotFile = outcome.read()?;
+    let size = match &file.got {
+        Got::Whole { content } | Got::Range { content, .. } => content.size(),
+        Got::Head | Got::NotModified | Got::OutOfRange => 0,
+    };
+    Some(AboutContent {
+        name: Some(file.name),
+        size,
+        href: format!("/jobs/{job}/content"),
+    })
+}
+
+fn about_object(job: JobId, outcome: &Outcome) -> Option<AboutContent> {
+    let object: GotObject = outcome.read()?;
+    Some(AboutContent {
+        name: None,
+        size: object.content.size(),
+        href: format!("/jobs/{job}/content"),
+    })
 }
 
 fn wait(query: &Query) -> Result<Duration, ApiError> {

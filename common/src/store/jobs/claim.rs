@@ -1,10 +1,11 @@
 //! Taking jobs: the one statement by which a worker becomes the owner of an attempt.
 
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::{Db, DbError};
-use crate::id::{ApiId, JobId, SessionId};
+use crate::id::{ApiId, JobId, PrincipalId, SessionId};
 use crate::model::{JobKind, UnknownWord, WorkerIdentity};
 
 /// A job that this worker may run now.
@@ -14,6 +15,8 @@ pub struct Claimed {
     pub job: JobId,
     /// Of which session.
     pub session: SessionId,
+    /// Whose it is.
+    pub owner: PrincipalId,
     /// What it does; an error when a later version made it.
     pub kind: Result<JobKind, UnknownWord>,
     /// Which attempt this is, from 1.
@@ -55,7 +58,7 @@ pub async fn claim(
           FROM head h, workers w
          WHERE j.id = h.id AND j.attempt = h.attempt AND j.finished_at IS NULL
            AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
-        RETURNING j.id, j.session_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+        RETURNING j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
                   j.cancel_requested_at IS NOT NULL AS cancel_requested";
     let wanted: Vec<Uuid> = sessions.iter().map(|session| session.uuid()).collect();
     let rows = db
@@ -66,10 +69,74 @@ pub async fn claim(
     Ok(rows.iter().map(claimed).collect())
 }
 
+/// Claims jobs of a session that need no R, in the order they were accepted: up to `brief` that move no bytes of files, and up
+/// to `transfers` of the others. Those are claimed durably: nothing but the row remembers them.
+pub async fn claim_aside(
+    db: &Db,
+    me: WorkerIdentity,
+    session: SessionId,
+    brief: i64,
+    transfers: i64,
+) -> Result<Vec<Claimed>, DbError> {
+    const SQL: &str = "-- jobs::claim_aside
+        WITH next AS (
+            SELECT q.id, q.attempt FROM sessions s
+             CROSS JOIN LATERAL (
+                (SELECT j.id, j.attempt FROM jobs j
+                  WHERE j.session_id = s.id AND j.state = 'queued' AND j.lane = 'aside'
+                    AND j.kind IN ('list_files', 'delete_file')
+                  ORDER BY j.seq LIMIT $4)
+                 UNION ALL
+                (SELECT j.id, j.attempt FROM jobs j
+                  WHERE j.session_id = s.id AND j.state = 'queued' AND j.lane = 'aside'
+                    AND j.kind NOT IN ('list_files', 'delete_file')
+                  ORDER BY j.seq LIMIT $5)
+             ) q
+             WHERE s.id = $3 AND s.worker_id = $1 AND s.epoch = $2 AND s.state = 'open'
+        )
+        UPDATE jobs j
+           SET state = 'running', attempt = j.attempt + 1, worker_id = $1, epoch = $2, started_at = now()
+          FROM next n, workers w
+         WHERE j.id = n.id AND j.attempt = n.attempt AND j.finished_at IS NULL
+           AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
+        RETURNING j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+                  j.cancel_requested_at IS NOT NULL AS cancel_requested";
+    let params: &[&(dyn ToSql + Sync)] = &[
+        &me.id.uuid(),
+        &me.epoch,
+        &session.uuid(),
+        &brief,
+        &transfers,
+    ];
+    let mut conn = db.conn().await?;
+    let rows = conn.query("jobs::claim_aside", SQL, params).await?;
+    Ok(rows.iter().map(claimed).collect())
+}
+
+/// Which jobs of a session that need no R this worker is running according to the database: for a worker whose answer from
+/// [`claim_aside`] was lost.
+pub async fn aside_running_here(
+    db: &Db,
+    me: WorkerIdentity,
+    session: SessionId,
+) -> Result<Vec<Claimed>, DbError> {
+    const SQL: &str = "-- jobs::aside_running_here
+        SELECT j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+               j.cancel_requested_at IS NOT NULL AS cancel_requested
+          FROM jobs j
+         WHERE j.worker_id = $1 AND j.state = 'running' AND j.attempt > 0
+           AND j.epoch = $2 AND j.session_id = $3 AND j.lane = 'aside'";
+    let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch, &session.uuid()];
+    let mut conn = db.conn().await?;
+    let rows = conn.query("jobs::aside_running_here", SQL, params).await?;
+    Ok(rows.iter().map(claimed).collect())
+}
+
 fn claimed(row: &Row) -> Claimed {
     Claimed {
         job: JobId::from_uuid(row.get("id")),
         session: SessionId::from_uuid(row.get("session_id")),
+        owner: PrincipalId::from_uuid(row.get("owner_id")),
         kind: row.get::<_, &str>("kind").parse(),
         attempt: row.get("attempt"),
         api: ApiId::from_uuid(row.get("api_id")),
@@ -87,7 +154,7 @@ pub async fn running_here(
     sessions: &[SessionId],
 ) -> Result<Vec<Claimed>, DbError> {
     const SQL: &str = "-- jobs::running_here
-        SELECT j.id, j.session_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+        SELECT j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
                j.cancel_requested_at IS NOT NULL AS cancel_requested
           FROM jobs j
          WHERE j.session_id = ANY ($3) AND j.state = 'running' AND j.lane = 'ordered'

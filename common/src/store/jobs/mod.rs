@@ -8,7 +8,7 @@ mod read;
 mod submit;
 
 pub use cancel::{CancelVerdict, request_cancel, running_of};
-pub use claim::{Claimed, claim, running_here};
+pub use claim::{Claimed, aside_running_here, claim, claim_aside, running_here};
 pub use complete::{Completed, Completion, complete, settled_by};
 pub use idempotency::{IdempotencyKey, KeyVerdict, forget, recall, remember};
 pub use read::{Ended, HistoryEntry, Job, ListFilter, ended, find, history, list, queued_by_kind};

@@ -1,0 +1,443 @@
+//! Bodies with files: `multipart/form-data`, never in memory as a whole.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, header};
+use futures::Stream;
+use futures::stream::try_unfold;
+use http_body_util::BodyExt;
+use multer::{Field, Multipart};
+use tokio::time::Instant;
+
+use super::body::see_off;
+use crate::app::Shared;
+use crate::error::ApiError;
+
+/// How long a whole upload may take.
+const UPLOAD_WAIT: Duration = Duration::from_secs(3600);
+/// How long a caller may send nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+/// The longest headers of one part, and the longest text before the first.
+const HEADERS: usize = 64 * 1024;
+
+/// A body that may hold files. It is read by [`Upload::each_file`].
+pub struct Upload {
+    body: Body,
+    boundary: String,
+    limit: u64,
+}
+
+impl FromRequest<Shared> for Upload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiError> {
+        let limit = app.config.upload_limit;
+        let announced = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        // Reading would ask such a caller to begin.
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        let boundary = if announced.is_some_and(|length| length > limit) {
+            Err(too_large(limit))
+        } else {
+            boundary(request.headers())
+        };
+        let body = request.into_body();
+        match boundary {
+            Ok(boundary) => Ok(Self {
+                body,
+                boundary,
+                limit,
+            }),
+            Err(error) => {
+                if !asks_first {
+                    see_off(body);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A part with a file.
+pub struct FilePart<'a, 'r> {
+    /// Its file name as it was sent.
+    pub name: String,
+    field: &'a mut Field<'r>,
+}
+
+impl FilePart<'_, '_> {
+    /// The next piece of the file, none at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        self.field.chunk().await.map_err(of_multer)
+    }
+}
+
+/// Takes the files of an upload, one after the other.
+pub trait Receive {
+    /// Takes one: all of its pieces.
+    fn receive(
+        &mut self,
+        part: FilePart<'_, '_>,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+}
+
+impl Upload {
+    /// Reads on for a while to no purpose but that a refusal arrives.
+    pub fn refuse(self) {
+        see_off(self.body);
+    }
+
+    /// Gives each part named `file` to `receiver`; others are read and not kept. After an error the rest of the body is seen off.
+    pub async fn each_file(mut self, receiver: &mut impl Receive) -> Result<(), ApiError> {
+        let outcome = self.read(receiver).await;
+        if outcome.is_err() {
+            see_off(self.body);
+        }
+        outcome
+    }
+
+    async fn read(&mut self, receiver: &mut impl Receive) -> Result<(), ApiError> {
+        let phase = Phase::default();
+        let pieces = pieces(&mut self.body, self.limit, &phase);
+        let mut form = Multipart::new(pieces, self.boundary.as_str());
+        loop {
+            phase.next();
+            let Some(mut field) = form.next_field().await.map_err(of_multer)? else {
+                return Ok(());
+            };
+            phase.next();
+            if field.name() == Some("file") {
+                let name = file_name(field.headers()).ok_or_else(|| {
+                    ApiError::BadRequest("a part named file has no filename".to_owned())
+                })?;
+                let field = &mut field;
+                receiver.receive(FilePart { name, field }).await?;
+            }
+            // Whatever of it nobody wanted.
+            while field.chunk().await.map_err(of_multer)?.is_some() {}
+        }
+    }
+}
+
+/// Whether the parser looks for headers (odd) or gives out a file (even); each turn has a number of its own.
+#[derive(Default)]
+struct Phase(AtomicUsize);
+
+impl Phase {
+    fn next(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn number(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn is_headers(&self) -> bool {
+        self.number() % 2 == 1
+    }
+}
+
+/// The body piece by piece, within limits of size and time.
+///
+/// The parser takes what is there until it has to wait, and keeps what it needs to find the end of headers: so it is made to wait
+/// after each piece, and headers have a length.
+fn pieces<'a>(
+    body: &'a mut Body,
+    limit: u64,
+    phase: &'a Phase,
+) -> impl Stream<Item = Result<Bytes, ApiError>> + Send + 'a {
+    struct State<'a> {
+        body: &'a mut Body,
+        taken: u64,
+        /// How many bytes came since this phase was first seen.
+        seen: (usize, usize),
+    }
+    let deadline = Instant::now() + UPLOAD_WAIT;
+    let state = State {
+        body,
+        taken: 0,
+        seen: (0, 0),
+    };
+    try_unfold(state, move |mut state| async move {
+        tokio::task::yield_now().await;
+        let now = phase.number();
+        if state.seen.0 != now {
+            state.seen = (now, 0);
+        }
+        if phase.is_headers() && state.seen.1 > HEADERS {
+            let text = format!("the headers of a part are longer than {HEADERS} bytes");
+            return Err(ApiError::BadRequest(text));
+        }
+        let Some(piece) = next_piece(state.body, deadline).await? else {
+            return Ok(None);
+        };
+        state.taken += piece.len() as u64;
+        if state.taken > limit {
+            return Err(too_large(limit));
+        }
+        state.seen.1 += piece.len();
+        Ok(Some((piece, state)))
+    })
+}
+
+async fn next_piece(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, ApiError> {
+    loop {
+        let wait = (Instant::now() + SILENCE).min(deadline);
+        let frame = tokio::time::timeout_at(wait, body.frame())
+            .await
+            .map_err(|_elapsed| ApiError::BodyTimeout)?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_broken)) => return Err(broken()),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+fn boundary(headers: &HeaderMap) -> Result<String, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map_or(Ok(""), |kind| kind.to_str());
+    let kind = kind.map_err(|_error| ApiError::NotMultipart("something unreadable".to_owned()))?;
+    match multer::parse_boundary(kind) {
+        Ok(boundary) => Ok(boundary),
+        Err(multer::Error::NoBoundary) => Err(ApiError::BadRequest(
+            "the Content-Type says multipart/form-data without a boundary".to_owned(),
+        )),
+        Err(_other) if kind.is_empty() => {
+            Err(ApiError::NotMultipart("without a Content-Type".to_owned()))
+        }
+        Err(_other) => Err(ApiError::NotMultipart(kind.to_owned())),
+    }
+}
+
+fn too_large(limit: u64) -> ApiError {
+    ApiError::TooLarge(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn broken() -> ApiError {
+    ApiError::BadRequest("the body did not arrive whole".to_owned())
+}
+
+fn of_multer(error: multer::Error) -> ApiError {
+    match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast::<ApiError>() {
+            Ok(error) => *error,
+            Err(_other) => broken(),
+        },
+        multer::Error::IncompleteStream | multer::Error::IncompleteFieldData { .. } => broken(),
+        other => ApiError::BadRequest(format!("the form cannot be read: {other}")),
+    }
+}
+
+/// The file name of a part: `filename*` of RFC 5987, which some clients send for names that are not ASCII, else `filename`.
+fn file_name(headers: &HeaderMap) -> Option<String> {
+    let disposition = headers.get(header::CONTENT_DISPOSITION)?;
+    // Names that are not ASCII come as UTF-8, as browsers send them.
+    let disposition = std::str::from_utf8(disposition.as_bytes()).ok()?;
+    let mut plain = None;
+    for (name, value) in parameters(disposition) {
+        if name.eq_ignore_ascii_case("filename*") {
+            if let Some(name) = extended(&value) {
+                return Some(name);
+            }
+        } else if name.eq_ignore_ascii_case("filename") {
+            plain.get_or_insert(value);
+        }
+    }
+    plain
+}
+
+/// The parameters of a header value, with quoted strings opened.
+fn parameters(value: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let mut rest = value.split_once(';').map_or("", |(_kind, rest)| rest);
+    while let Some((name, after)) = rest.split_once('=') {
+        let name = name.trim_start_matches([';', ' ', '\t']).trim();
+        let after = after.trim_start();
+        let (text, left) = match after.strip_prefix('"') {
+            Some(quoted) => open_quotes(quoted),
+            None => {
+                let (text, left) = after.split_once(';').unwrap_or((after, ""));
+                (text.trim().to_owned(), left)
+            }
+        };
+        found.push((name, text));
+        rest = left;
+    }
+    found
+}
+
+/// A quoted string without its quotes, and what comes after it. Only a quote and a backslash are escaped: some clients send the
+/// backslashes of a path as they are.
+fn open_quotes(quoted: &str) -> (String, &str) {
+    let mut text = String::new();
+    let mut letters = quoted.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '"' => return (text, &quoted[at + 1..]),
+            '\\' => match letters.next_if(|(_at, next)| matches!(next, '"' | '\\')) {
+                Some((_at, escaped)) => text.push(escaped),
+                None => text.push('\\'),
+            },
+            other => text.push(other),
+        }
+    }
+    (text, "")
+}
+
+/// A value of RFC 5987 in UTF-8: `utf-8'en'%e2%82%ac`.
+fn extended(value: &str) -> Option<String> {
+    let mut parts = value.splitn(3, '\'');
+    let (charset, _language, text) = (parts.next()?, parts.next()?, parts.next()?);
+    if !charset.eq_ignore_ascii_case("utf-8") {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        if *first == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_in(disposition: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        let value = axum::http::HeaderValue::from_bytes(disposition.as_bytes()).unwrap();
+        headers.insert(header::CONTENT_DISPOSITION, value);
+        file_name(&headers)
+    }
+
+    #[test]
+    fn file_names_are_read_as_every_client_sends_them() {
+        for (disposition, name) in [
+            (
+                r#"form-data; name="file"; filename="a b.csv""#,
+                Some("a b.csv"),
+            ),
+            (r#"form-data; filename=plain; name=file"#, Some("plain")),
+            (
+                r#"form-data; name="file"; filename="ünï.csv""#,
+                Some("ünï.csv"),
+            ),
+            (
+                r#"form-data; filename="x"; filename*=utf-8''%C3%BC.csv"#,
+                Some("ü.csv"),
+            ),
+            (
+                r#"form-data; filename*=UTF-8'de'a%20b; filename="x""#,
+                Some("a b"),
+            ),
+            (
+                r#"form-data; filename="x"; filename*=latin1''%FC"#,
+                Some("x"),
+            ),
+            (
+                r#"form-data; filename="C:\data\x.csv""#,
+                Some(r"C:\data\x.csv"),
+            ),
+            (
+                r#"form-data; filename="say \"hi\"; now""#,
+                Some(r#"say "hi"; now"#),
+            ),
+            (r#"form-data; filename="50%25""#, Some("50%25")),
+            (r#"form-data; name="filename=x""#, None),
+            ("form-data", None),
+        ] {
+            assert_eq!(name_in(disposition).as_deref(), name, "{disposition}");
+        }
+    }
+
+    #[test]
+    fn a_form_needs_its_type_and_its_boundary() {
+        let of = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            boundary(&headers)
+        };
+        assert_eq!(of("multipart/form-data; boundary=x").unwrap(), "x");
+        assert!(matches!(
+            of("multipart/form-data"),
+            Err(ApiError::BadRequest(_))
+        ));
+        for kind in ["application/json", "multipart/mixed; boundary=x", "?"] {
+            assert!(matches!(of(kind), Err(ApiError::NotMultipart(_))), "{kind}");
+        }
+        assert!(boundary(&HeaderMap::new()).is_err());
+    }
+
+    #[derive(Default)]
+    struct Kept(Vec<(String, usize)>);
+
+    impl Receive for Kept {
+        async fn receive(&mut self, mut part: FilePart<'_, '_>) -> Result<(), ApiError> {
+            let mut bytes = 0;
+            while let Some(piece) = part.next().await? {
+                bytes += piece.len();
+            }
+            self.0.push((part.name, bytes));
+            Ok(())
+        }
+    }
+
+    async fn read(body: Body, limit: u64) -> Result<Vec<(String, usize)>, ApiError> {
+        let mut kept = Kept::default();
+        let boundary = "b".to_owned();
+        let upload = Upload {
+            body,
+            boundary,
+            limit,
+        };
+        upload.each_file(&mut kept).await.map(|()| kept.0)
+    }
+
+    const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"one\"\r\n\r\n123\r\n\
+        --b\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\nignored\r\n\
+        --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"two\"\r\n\r\n\r\n--b--\r\n";
+
+    #[tokio::test]
+    async fn every_part_named_file_is_given_out_and_no_other() {
+        let kept = read(Body::from(FORM), 10_000).await.unwrap();
+        assert_eq!(kept, [("one".to_owned(), 3), ("two".to_owned(), 0)]);
+    }
+
+    #[tokio::test]
+    async fn limits_and_broken_forms_say_what_they_are() {
+        let short = read(Body::from(FORM), 100).await.unwrap_err();
+        assert!(matches!(short, ApiError::TooLarge(100)), "{short}");
+        let cut = read(Body::from(&FORM[..90]), 10_000).await.unwrap_err();
+        assert!(matches!(cut, ApiError::BadRequest(_)), "{cut}");
+        let nameless = FORM.replace("; filename=\"two\"", "");
+        let nameless = read(Body::from(nameless), 10_000).await.unwrap_err();
+        assert!(nameless.to_string().contains("filename"), "{nameless}");
+    }
+
+    #[tokio::test]
+    async fn headers_without_end_are_not_gathered() {
+        let endless =
+            futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 8 * 1024]));
+        let start = futures::stream::iter([Ok(b"--b\r\nX: ".to_vec())]);
+        let body = Body::from_stream(futures::StreamExt::chain(start, endless));
+        let error = read(body, u64::MAX).await.unwrap_err();
+        assert!(error.to_string().contains("headers"), "{error}");
+    }
+}

@@ -1,0 +1,42 @@
+//! `GET /jobs/{id}/content`
+
+use axum::extract::State;
+use axum::response::Response;
+use warren_common::id::JobId;
+use warren_common::model::{GotObject, JobKind};
+use warren_common::store::jobs;
+
+use super::no_job;
+use crate::app::Shared;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::extract::Id;
+use crate::routes::download::{bytes, got_file};
+use crate::routes::turn;
+use crate::watch::Outcome;
+
+/// The bytes that a job of the caller left, as the call that made it would have answered.
+pub async fn content(
+    State(app): State<Shared>,
+    caller: Caller,
+    Id(id): Id<JobId>,
+) -> Result<Response, ApiError> {
+    let job = jobs::find(&app.db, caller.id, id).await?;
+    let job = job.ok_or_else(no_job)?;
+    if !matches!(job.kind, JobKind::GetFile | JobKind::GetObject) {
+        let text = format!("a job of the kind {} leaves no content", job.kind.word());
+        return Err(ApiError::NotFound(text));
+    }
+    let ended = jobs::ended(&app.db, &[id]).await?.pop();
+    let outcome = ended
+        .map(Outcome::from)
+        .ok_or_else(|| ApiError::Conflict("the job has not ended yet".to_owned()))?;
+    turn::succeeded(&outcome)?;
+    if job.kind == JobKind::GetFile {
+        let got = outcome.read().ok_or_else(turn::unreadable)?;
+        got_file(&app.blobs, got).await
+    } else {
+        let got: GotObject = outcome.read().ok_or_else(turn::unreadable)?;
+        bytes(&app.blobs, got.content).await
+    }
+}
