@@ -57,7 +57,7 @@ fn objects_are_named_as_ls_names_them() {
     assert!(names(&mut session).is_empty());
     session.console_of("b <- 1; a <- 2; .hidden <- 3; `a name` <- 4; `größe` <- 5; Z <- 6");
     let listed = session.console_of("cat(ls(), sep = '\n')");
-    assert_eq!(names(&mut session).join("\n"), listed);
+    assert_eq!(names(&mut session).join("\n"), listed.trim_end());
     assert_eq!(listed.lines().count(), 5);
     assert_eq!(session.console_of("ls <- 1; c <- 2; ls"), "[1] 1\n");
     assert_eq!(names(&mut session).len(), 7);
@@ -156,6 +156,7 @@ fn bytes_that_are_no_object_are_refused_and_change_nothing() {
     }
     let refused = message(session.ask(read("x", session.dir().join("tmp/none"))));
     assert!(refused.contains("cannot open the connection"), "{refused}");
+    let file = session.dir().join("tmp/empty");
     let empty = format!("save(list = character(), file = '{}')", file.display());
     session.console_of(&empty);
     assert_eq!(

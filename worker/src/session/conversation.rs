@@ -154,57 +154,58 @@ impl<'a> Conversation<'a> {
         F: Future<Output = Moved<T>>,
     {
         let (from_r, theirs, told) = FromR::new().map_err(Verdict::of_worker)?;
-        let mut taken = None;
+        let tell = |done: &Done| {
+            // Who took too much, or could not go on, listens no more.
+            let _ = told.send(length(done));
+        };
+        self.ask_beside(ask, theirs, take(from_r), tell).await
+    }
+
+    /// Gives R bytes, which `give` writes while R reads them. It succeeds when R did and so did `give`.
+    pub(super) async fn bytes_in<T, F>(
+        &mut self,
+        ask: Ask,
+        give: impl FnOnce(IntoR) -> F,
+    ) -> Result<T, Verdict>
+    where
+        F: Future<Output = Moved<T>>,
+    {
+        let (into_r, theirs) = IntoR::new().map_err(Verdict::of_worker)?;
+        self.ask_beside(ask, theirs, give(into_r), |_done| {}).await
+    }
+
+    async fn ask_beside<T>(
+        &mut self,
+        ask: Ask,
+        theirs: OwnedFd,
+        moving: impl Future<Output = Moved<T>>,
+        tell: impl FnOnce(&Done),
+    ) -> Result<T, Verdict> {
+        let mut moved = None;
         let outcome = {
-            let taking = async { taken = Some(take(from_r).await) };
-            let mut taking = pin!(taking.fuse());
+            let moving = async { moved = Some(moving.await) };
+            let mut moving = pin!(moving.fuse());
             match self
-                .send(&question(ask), Some(theirs), taking.as_mut())
+                .send(&question(ask), Some(theirs), moving.as_mut())
                 .await
             {
                 Outcome::Done(done) if done.ending == Ending::Succeeded => {
-                    // Who took too much, or could not go on, listens no more.
-                    let _ = told.send(length(&done));
-                    self.hear(Until::Moved, None, taking.as_mut()).await
+                    tell(&done);
+                    self.hear(Until::Moved, None, moving.as_mut()).await
                 }
                 other => other,
             }
         };
-        match (outcome, taken) {
-            (Outcome::Moved, Some(taken)) => taken.map_err(Verdict::from),
-            // It broke the pipe, and that is all that R can say.
+        match (outcome, moved) {
+            (Outcome::Moved, Some(moved)) => moved.map_err(Verdict::from),
+            // Its end of the pipe is closed, and that is all that R can say.
             (Outcome::Done(_), Some(Err(failed))) if self.wish.is_none() => Err(failed.into()),
             (outcome, _) => {
                 let done = self.judged(outcome).await?;
                 self.succeeded(done)?;
-                Err(Verdict::without_r("the R process answered twice".to_owned()))
-            }
-        }
-    }
-
-    /// Gives R bytes, which `give` writes while R reads them.
-    pub(super) async fn bytes_in<F>(
-        &mut self,
-        ask: Ask,
-        give: impl FnOnce(IntoR) -> F,
-    ) -> Result<(), Verdict>
-    where
-        F: Future<Output = Moved<()>>,
-    {
-        let (into_r, theirs) = IntoR::new().map_err(Verdict::of_worker)?;
-        let mut given = None;
-        let outcome = {
-            let giving = async { given = Some(give(into_r).await) };
-            let mut giving = pin!(giving.fuse());
-            self.send(&question(ask), Some(theirs), giving.as_mut())
-                .await
-        };
-        match (outcome, given) {
-            // The bytes ended too early, and that is all that R can say.
-            (Outcome::Done(_), Some(Err(failed))) if self.wish.is_none() => Err(failed.into()),
-            (outcome, _) => {
-                let done = self.judged(outcome).await?;
-                self.succeeded(done).map(drop)
+                Err(Verdict::without_r(
+                    "the R process answered twice".to_owned(),
+                ))
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use warren_common::model::{
-    CancelOutcome, GotObject, JobState, Names, Refusal, RefusalKind, RunResult, ValuePair,
+    CancelOutcome, GotObject, JobState, Names, Refusal, RefusalKind, RunResult, SavedSnapshot,
+    ValuePair,
 };
 use warren_common::store::snapshots::NewSnapshot;
 use warren_rhost::session::{Done, Ending};
@@ -27,6 +28,7 @@ pub(super) enum Left {
     Run(RunResult),
     Names(Names),
     Object(GotObject),
+    Snapshot(SavedSnapshot),
     Refusal(Refusal),
 }
 

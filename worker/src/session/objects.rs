@@ -139,7 +139,7 @@ async fn arrive(dir: &Path, name: String, mut download: Download) -> Moved<Tree>
         file = write_all(file, piece).await?;
     }
     let dir = dir.to_owned();
-    blocking(move || bring_in(&dir, &scratch, file, &name)).await
+    Ok(blocking(move || bring_in(&dir, &scratch, file, &name)).await?)
 }
 
 fn bring_in(dir: &Path, scratch: &Scratch, file: File, name: &str) -> std::io::Result<Tree> {
