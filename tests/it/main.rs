@@ -12,6 +12,7 @@ mod doctor;
 mod endings;
 mod errors;
 mod execute;
+mod files;
 mod host_faults;
 mod jobs;
 mod notices;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -46,11 +47,44 @@ impl Answer {
 
     /// A header's text; empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        header(&self.headers, name)
     }
+}
+
+/// What came back, when it was bytes.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Body.
+    pub bytes: Vec<u8>,
+}
+
+impl Fetched {
+    /// The body, if the status is the expected one.
+    ///
+    /// # Panics
+    ///
+    /// When it is another.
+    pub fn expect(self, status: u16) -> Vec<u8> {
+        let start = String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(500)]);
+        assert_eq!(self.status.as_u16(), status, "{start}");
+        self.bytes
+    }
+
+    /// A header's text; empty when it is absent.
+    pub fn header(&self, name: &str) -> &str {
+        header(&self.headers, name)
+    }
+}
+
+fn header<'a>(headers: &'a reqwest::header::HeaderMap, name: &str) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// One user at one node.
@@ -141,6 +175,24 @@ impl Client {
             headers,
             body,
         })
+    }
+
+    /// Sends a request that is answered with bytes.
+    ///
+    /// # Panics
+    ///
+    /// When no whole answer comes.
+    pub async fn fetch(&self, request: RequestBuilder) -> Fetched {
+        let response = request.send().await.expect("the API answers");
+        Fetched {
+            status: response.status(),
+            headers: response.headers().clone(),
+            bytes: response
+                .bytes()
+                .await
+                .expect("all of the body comes")
+                .into(),
+        }
     }
 
     /// GET.
@@ -270,6 +322,47 @@ impl Session {
         let job = body["jobId"].as_str().expect("a job id").to_owned();
         assert_eq!(location, format!("/jobs/{job}"));
         job
+    }
+
+    /// A request that puts files into the working directory.
+    pub fn upload(&self, files: &[(&str, &[u8])]) -> RequestBuilder {
+        let mut form = Form::new();
+        for (name, bytes) in files {
+            let part = Part::bytes(bytes.to_vec()).file_name((*name).to_owned());
+            form = form.part("file", part);
+        }
+        let request = self.client.request(Method::POST, &self.path("/files"));
+        request.multipart(form)
+    }
+
+    /// Puts a file into the working directory.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    pub async fn put_file(&self, name: &str, bytes: &[u8]) {
+        let upload = self.upload(&[(name, bytes)]);
+        self.client.send(upload).await.expect(201);
+    }
+
+    /// A request for a file of the working directory; the name stands in the path as it is.
+    pub fn download(&self, name: &str) -> RequestBuilder {
+        let path = self.path(&format!("/files/{name}"));
+        self.client.request(Method::GET, &path)
+    }
+
+    /// A file of the working directory.
+    pub async fn get_file(&self, name: &str) -> Fetched {
+        self.client.fetch(self.download(name)).await
+    }
+
+    /// The names of the files.
+    ///
+    /// # Panics
+    ///
+    /// When they are refused.
+    pub async fn files(&self) -> Value {
+        self.client.get(&self.path("/files")).await.expect(200)
     }
 
     /// Closes it.

@@ -100,15 +100,7 @@ impl Builder {
         let own_database = self.server.is_none();
         let server = self.server.unwrap_or_else(Address::shared);
         let database = postgres::create_database(&server).await;
-        let s3 = S3Server::start(S3Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            dir: dir.path().join("s3"),
-            access_key: "warren".to_owned(),
-            secret_key: "secret".to_owned(),
-            buckets: vec!["warren".to_owned()],
-        })
-        .await
-        .expect("the S3 server starts");
+        let s3 = store(dir.path(), SocketAddr::from(([127, 0, 0, 1], 0))).await;
         let prefix = format!("{}.", database.name);
         let mut house = House {
             apis: Vec::new(),
@@ -288,6 +280,22 @@ impl House {
         self.amqp
             .replacen(&self.amqp_server().to_string(), &link.to_string(), 1)
     }
+}
+
+/// The object store of the house in `dir`.
+///
+/// # Panics
+///
+/// When it does not start.
+pub(super) async fn store(dir: &std::path::Path, listen: SocketAddr) -> S3Server {
+    let config = S3Config {
+        listen,
+        dir: dir.join("s3"),
+        access_key: "warren".to_owned(),
+        secret_key: "secret".to_owned(),
+        buckets: vec!["warren".to_owned()],
+    };
+    S3Server::start(config).await.expect("the S3 server starts")
 }
 
 /// Where RabbitMQ is, out of its address.

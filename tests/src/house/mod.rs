@@ -151,6 +151,40 @@ impl House {
         Db::new(&config, Commit::Durable, "test").expect("the address is a good one")
     }
 
+    /// Where the object store listens.
+    ///
+    /// # Panics
+    ///
+    /// When its address cannot be read.
+    pub fn store(&self) -> SocketAddr {
+        let address = self.s3_url.trim_start_matches("http://").parse();
+        address.expect("the address of the store")
+    }
+
+    /// Takes the object store away, with every connection to it.
+    pub async fn take_store_away(&mut self) {
+        if let Some(s3) = self.s3.take() {
+            s3.stop().await;
+        }
+    }
+
+    /// Gives the object store back, with what it held.
+    pub async fn give_store_back(&mut self) {
+        self.s3 = Some(build::store(self.dir.path(), self.store()).await);
+    }
+
+    /// The keys of everything in the object store.
+    pub fn blobs(&self) -> Vec<String> {
+        let bucket = self.dir.path().join("s3/warren");
+        let mut keys = Vec::new();
+        for folder in ["snapshots", "transfers"] {
+            let entries = std::fs::read_dir(bucket.join(folder));
+            let names = entries.into_iter().flatten().flatten();
+            keys.extend(names.map(|entry| format!("{folder}/{}", entry.file_name().display())));
+        }
+        keys
+    }
+
     /// The broker as a node of its own sees it.
     ///
     /// # Panics
