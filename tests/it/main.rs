@@ -19,5 +19,7 @@ mod notices;
 mod packages;
 mod postgres_faults;
 mod sessions;
+mod snapshots;
 mod tokens;
 mod worker_faults;
+mod workspace;

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotView {
     id: SnapshotId,
-    name: Option<String>,
+    name: String,
     owner: String,
     creation_time: DateTime<Utc>,
     content_size: u64,
@@ -30,7 +30,7 @@ pub async fn list(
     let found = snapshots::list(&app.db, caller.id).await?;
     let view = |snapshot: snapshots::Snapshot| SnapshotView {
         id: snapshot.id,
-        name: snapshot.name,
+        name: snapshot.name.unwrap_or_default(),
         owner: caller.name.clone(),
         creation_time: snapshot.created_at,
         content_size: snapshot.content_size,
