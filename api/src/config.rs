@@ -87,6 +87,14 @@ pub struct ApiConfig {
         default_value_t = 1025 * 1024 * 1024
     )]
     pub upload_limit: u64,
+    /// Largest object that may be sent to a session in bytes
+    #[arg(
+        id = "object_max_bytes",
+        long = "object-max-bytes",
+        env = "WARREN_OBJECT_MAX_BYTES",
+        default_value_t = 256 * 1024 * 1024
+    )]
+    pub object_limit: u64,
     /// How long an access token is valid, in seconds
     #[arg(
         id = "token_seconds",

@@ -2,6 +2,7 @@
 
 mod body;
 mod prefer;
+mod raw;
 mod upload;
 
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use warren_common::telemetry::TraceContext;
 
 pub use body::{Body, OptionalBody, SmallBody};
 pub use prefer::Prefer;
+pub use raw::ObjectBody;
 pub use upload::{FilePart, Receive, Upload};
 
 use crate::app::Shared;

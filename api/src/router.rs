@@ -8,7 +8,7 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::observe;
-use crate::routes::{files, health, jobs, login, sessions, status, swagger};
+use crate::routes::{files, health, jobs, login, sessions, snapshots, status, swagger, workspace};
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
 
@@ -41,6 +41,35 @@ fn built() -> Vec<Entry> {
             "/sessions/{id}/files/{file}",
             files::delete::delete,
         ),
+        at(M::GET, "/sessions/{id}/workspace", workspace::list::list),
+        at(
+            M::GET,
+            "/sessions/{id}/workspace/{object}",
+            workspace::read::read,
+        ),
+        at(
+            M::POST,
+            "/sessions/{id}/workspace/{object}",
+            workspace::upload::upload,
+        ),
+        at(
+            M::DELETE,
+            "/sessions/{id}/workspace/{object}",
+            workspace::delete::delete,
+        ),
+        at(
+            M::POST,
+            "/sessions/{id}/snapshot",
+            snapshots::create::create,
+        ),
+        at(
+            M::POST,
+            "/sessions/{id}/loadsnapshot/{snapshot}",
+            snapshots::load::load,
+        ),
+        at(M::GET, "/snapshots", snapshots::list::list),
+        at(M::GET, "/snapshots/{id}", snapshots::read::read),
+        at(M::DELETE, "/snapshots/{id}", snapshots::delete::delete),
         at(M::GET, "/jobs", jobs::list::list),
         at(M::GET, "/jobs/{id}", jobs::read::read),
         at(M::GET, "/jobs/{id}/content", jobs::content::content),
@@ -99,23 +128,6 @@ const LATER: &[(Method, &str, &str)] = &[
         "/api/{name}/{version}/batch/{execution}/{index}/files/{file}",
         BATCH,
     ),
-    (Method::GET, "/sessions/{id}/workspace", WORKSPACE),
-    (Method::GET, "/sessions/{id}/workspace/{object}", WORKSPACE),
-    (Method::POST, "/sessions/{id}/workspace/{object}", WORKSPACE),
-    (
-        Method::DELETE,
-        "/sessions/{id}/workspace/{object}",
-        WORKSPACE,
-    ),
-    (Method::POST, "/sessions/{id}/snapshot", SNAPSHOTS),
-    (
-        Method::POST,
-        "/sessions/{id}/loadsnapshot/{snapshot}",
-        SNAPSHOTS,
-    ),
-    (Method::GET, "/snapshots", SNAPSHOTS),
-    (Method::GET, "/snapshots/{id}", SNAPSHOTS),
-    (Method::DELETE, "/snapshots/{id}", SNAPSHOTS),
     (Method::GET, "/computenodes", COMPUTE_NODES),
     (Method::POST, "/computenodes", COMPUTE_NODES),
     (Method::PUT, "/computenodes", COMPUTE_NODES),
@@ -134,8 +146,6 @@ const SERVICES: &str = "services";
 const POOLS: &str = "pools of services";
 const REALTIME: &str = "realtime services";
 const BATCH: &str = "batch executions";
-const WORKSPACE: &str = "workspace objects";
-pub(crate) const SNAPSHOTS: &str = "snapshots";
 const COMPUTE_NODES: &str = "compute-node routes";
 
 /// The router with everything around it.

@@ -20,5 +20,7 @@ mod packages;
 mod postgres_faults;
 mod sandbox;
 mod sessions;
+mod snapshots;
 mod tokens;
 mod worker_faults;
+mod workspace;

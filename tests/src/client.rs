@@ -223,6 +223,20 @@ impl Client {
         }
     }
 
+    /// Opens a session that begins with a snapshot.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub async fn open_with(&self, snapshot: &str) -> Session {
+        let body = json!({ "snapshotId": snapshot });
+        let body = self.post("/sessions", &body).await.expect(201);
+        Session {
+            client: self.clone(),
+            id: body["sessionId"].as_str().expect("a session id").to_owned(),
+        }
+    }
+
     /// Waits until a job is final.
     ///
     /// # Panics
@@ -354,6 +368,51 @@ impl Session {
     /// A file of the working directory.
     pub async fn get_file(&self, name: &str) -> Fetched {
         self.client.fetch(self.download(name)).await
+    }
+
+    /// A request for an object of the workspace; name and query stand in the path as they are.
+    pub fn object(&self, method: Method, name: &str) -> RequestBuilder {
+        let path = self.path(&format!("/workspace/{name}"));
+        self.client.request(method, &path)
+    }
+
+    /// An object of the workspace.
+    pub async fn get_object(&self, name: &str) -> Fetched {
+        self.client.fetch(self.object(Method::GET, name)).await
+    }
+
+    /// Puts an object into the workspace.
+    pub async fn put_object(&self, name: &str, bytes: &[u8]) -> Answer {
+        let request = self.object(Method::POST, name).body(bytes.to_vec());
+        self.client.send(request).await
+    }
+
+    /// The names of the objects.
+    ///
+    /// # Panics
+    ///
+    /// When they are refused.
+    pub async fn objects(&self) -> Value {
+        self.client.get(&self.path("/workspace")).await.expect(200)
+    }
+
+    /// Saves the session, and returns the snapshot's id.
+    ///
+    /// # Panics
+    ///
+    /// When that is refused.
+    pub async fn save(&self) -> String {
+        let saved = self.client.post(&self.path("/snapshot"), &json!({})).await;
+        let body = saved.expect(201);
+        body["snapshotId"].as_str().expect("an id").to_owned()
+    }
+
+    /// Loads a snapshot.
+    pub async fn load(&self, snapshot: &str) -> Answer {
+        let path = self.path(&format!("/loadsnapshot/{snapshot}"));
+        self.client
+            .send(self.client.request(Method::POST, &path))
+            .await
     }
 
     /// The names of the files.

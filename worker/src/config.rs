@@ -45,6 +45,12 @@ pub struct WorkerConfig {
     /// The longest outputs of one run, in bytes of JSON
     #[arg(long, env = "WARREN_RESULT_MAX_BYTES", default_value_t = 64 * 1024 * 1024)]
     pub result_max_bytes: u64,
+    /// The longest object that may be given out, in bytes
+    #[arg(long, env = "WARREN_OBJECT_MAX_BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub object_max_bytes: u64,
+    /// Workspace and files of one snapshot together, in bytes before they are compressed
+    #[arg(long, env = "WARREN_SNAPSHOT_MAX_BYTES", default_value_t = 8 << 30)]
+    pub snapshot_max_bytes: u64,
 }
 
 /// R and its processes.

@@ -4,6 +4,7 @@
 //! and [`lease`] are what it may write, [`opens`] and [`notices`] are how it hears.
 
 pub mod config;
+mod disk;
 pub mod doctor;
 pub mod files;
 pub mod host;
@@ -11,6 +12,8 @@ pub mod lease;
 pub mod notices;
 pub mod opens;
 pub mod session;
+mod snapshots;
+mod tree;
 pub mod writes;
 
 use std::sync::Arc;

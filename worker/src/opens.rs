@@ -10,9 +10,9 @@ use warren_common::queue::{Delivery, Event, Finished, Notice, QueueName, Settle}
 use warren_common::store::sessions::{self, Opened};
 use warren_common::telemetry::{chain, metrics};
 
-use crate::host::Pool;
+use crate::host::{Child, Pool};
 use crate::lease::Standing;
-use crate::session::Registry;
+use crate::session::{Begin, Registry};
 
 /// Notices of `sessions.new` that wait here at most.
 const PREFETCH: u16 = 64;
@@ -156,15 +156,35 @@ impl Opens {
         }
         match self.registry.context().writes.open(job).await {
             Ok(Some(opened)) => self.begin(&opened, child, permit),
-            Ok(None) => self.pool.give_back(child),
+            Ok(None) => return self.open_with(job, child, permit).await,
             Err(_stopped) => return false,
         }
         true
     }
 
-    fn begin(&self, opened: &Opened, child: crate::host::Child, permit: OwnedSemaphorePermit) {
+    /// Begins to open a session with a snapshot, if that is what the job asks for.
+    async fn open_with(&self, job: JobId, child: Child, permit: OwnedSemaphorePermit) -> bool {
+        match self.registry.context().writes.claim_opening(job).await {
+            Some(Some(opening)) => {
+                let (session, begin) = (opening.session, Begin::With(Box::new(opening)));
+                if let Some(child) = self.registry.start(session, child, permit, begin) {
+                    // Told of twice: it is under way.
+                    self.pool.give_back(child);
+                }
+                true
+            }
+            Some(None) => {
+                self.pool.give_back(child);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn begin(&self, opened: &Opened, child: Child, permit: OwnedSemaphorePermit) {
         let (session, pid) = (opened.session, child.pid);
-        if let Some(child) = self.registry.start(session, child, permit, opened.more) {
+        let begin = Begin::Open { more: opened.more };
+        if let Some(child) = self.registry.start(session, child, permit, begin) {
             // Told of twice, while Postgres was away: its task is there already.
             self.pool.give_back(child);
             return;

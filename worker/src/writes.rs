@@ -9,7 +9,7 @@ use warren_common::group::{Group, Stopped};
 use warren_common::id::{JobId, SessionId};
 use warren_common::model::{JobState, WorkerIdentity};
 use warren_common::store::jobs::{self, Claimed, Completed, Completion};
-use warren_common::store::sessions::{self, Opened};
+use warren_common::store::sessions::{self, Opened, OpeningEnd};
 use warren_common::store::{Db, DbError};
 use warren_common::telemetry::chain;
 
@@ -109,12 +109,37 @@ impl Writes {
         self.openings.submit(job).await
     }
 
+    /// Claims the opening of a session that begins with a snapshot. `None` when the lease is lost.
+    pub async fn claim_opening(&self, job: JobId) -> Option<Option<Claimed>> {
+        self.insist(|db, me| async move { jobs::claim_opening(&db, me, job).await })
+            .await
+    }
+
+    /// Writes how such an opening ended. `None` when the lease is lost.
+    pub async fn complete_opening(&self, completion: &Completion) -> Option<Option<OpeningEnd>> {
+        self.insist(|db, me| async move {
+            if let Some(end) = sessions::complete_opening(&db, me, completion).await? {
+                return Ok(Some(end));
+            }
+            // The answer of the try before may have been lost.
+            let opened = sessions::opened_here(&db, me, &[completion.job])
+                .await?
+                .pop();
+            Ok(opened.map(|opened| OpeningEnd {
+                state: JobState::Succeeded,
+                api: opened.api,
+                more: opened.more,
+            }))
+        })
+        .await
+    }
+
     /// Writes how a job ended; `None` when it was not this worker's any more.
     ///
-    /// A large one goes alone: together they could be more than one statement can carry.
+    /// A large one goes alone: together they could be more than one statement can carry. So does the creation of a snapshot.
     pub async fn complete(&self, completion: Completion) -> Result<Option<Completed>, Stopped> {
         let size = completion.console_tail.len() + completion.result.as_ref().map_or(0, Vec::len);
-        if size > LARGE_BYTES {
+        if size > LARGE_BYTES || completion.snapshot.is_some() {
             return Ok(self.writer.complete_alone(completion).await);
         }
         self.completions.submit(completion).await
@@ -255,6 +280,7 @@ impl Writer {
             result: None,
             console_tail: Vec::new(),
             reason: Some("what it left could not be stored".to_owned()),
+            snapshot: None,
             ..completion.clone()
         };
         let first = self
@@ -308,7 +334,16 @@ impl Writer {
         group: &[Completion],
         doubt: bool,
     ) -> Result<Vec<Option<Completed>>, DbError> {
-        let done = jobs::complete(&self.db, self.me, group).await?;
+        let done = match group {
+            // Alone, because a second row is made in the same commit.
+            [
+                completion @ Completion {
+                    snapshot: Some(snapshot),
+                    ..
+                },
+            ] => jobs::complete_with_snapshot(&self.db, self.me, completion, snapshot).await?,
+            group => jobs::complete(&self.db, self.me, group).await?,
+        };
         let mut answers = Vec::with_capacity(group.len());
         for completion in group {
             let answer = match done.get(&completion.job) {

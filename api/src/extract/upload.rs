@@ -17,7 +17,7 @@ use crate::app::Shared;
 use crate::error::ApiError;
 
 /// How long a whole upload may take.
-const UPLOAD_WAIT: Duration = Duration::from_secs(3600);
+pub(super) const UPLOAD_WAIT: Duration = Duration::from_secs(3600);
 /// How long a caller may send nothing.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The longest headers of one part, and the longest text before the first.
@@ -190,7 +190,11 @@ fn pieces<'a>(
     })
 }
 
-async fn next_piece(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, ApiError> {
+/// The next piece of a body whose caller may be silent for a while.
+pub(super) async fn next_piece(
+    body: &mut Body,
+    deadline: Instant,
+) -> Result<Option<Bytes>, ApiError> {
     loop {
         let wait = (Instant::now() + SILENCE).min(deadline);
         let frame = tokio::time::timeout_at(wait, body.frame())
@@ -224,7 +228,7 @@ fn boundary(headers: &HeaderMap) -> Result<String, ApiError> {
     }
 }
 
-fn too_large(limit: u64) -> ApiError {
+pub(super) fn too_large(limit: u64) -> ApiError {
     ApiError::TooLarge(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use warren_common::blobs::Blobs;
+use warren_common::blobs::{BlobKey, Blobs};
 use warren_common::model::{ByteRange, Content, Got, GotFile, Wanted};
 
 use crate::app::Shared;
@@ -99,11 +99,74 @@ pub(super) async fn got_file(blobs: &Blobs, file: GotFile) -> Result<Response, A
     Ok(response)
 }
 
-/// Bytes without a name.
-pub(super) async fn bytes(blobs: &Blobs, content: Content) -> Result<Response, ApiError> {
+/// Bytes that are given out under a name.
+pub(super) async fn bytes(
+    blobs: &Blobs,
+    content: Content,
+    name: &str,
+) -> Result<Response, ApiError> {
     let (length, body) = body(blobs, content).await?;
     let mut response = body.into_response();
-    describe(&mut response, Some(length), None);
+    describe(&mut response, Some(length), Some(name));
+    Ok(response)
+}
+
+/// A blob that never changes.
+pub(super) struct Stored {
+    /// Where it is.
+    pub(super) key: BlobKey,
+    /// Its bytes.
+    pub(super) size: u64,
+    /// Its entity tag, with its quotes.
+    pub(super) etag: String,
+    /// What a file of it is called.
+    pub(super) name: String,
+    /// Its media type.
+    pub(super) kind: &'static str,
+}
+
+/// What is wanted of a blob, read from the store while it is sent.
+pub(super) async fn stored(
+    blobs: &Blobs,
+    stored: &Stored,
+    wanted: &Wanted,
+) -> Result<Response, ApiError> {
+    let is_known = |known: &String| *known == stored.etag || known == "*";
+    let mut response = if wanted.if_none_match.iter().any(is_known) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let of_this = |tag: &String| *tag == stored.etag;
+        let range = wanted
+            .range
+            .filter(|_range| wanted.if_range.as_ref().is_none_or(of_this));
+        let range = match range {
+            Some(range) => Some(
+                range
+                    .within(stored.size)
+                    .ok_or(ApiError::OutOfRange(stored.size))?,
+            ),
+            None => None,
+        };
+        let (status, length) = match &range {
+            Some(range) => (StatusCode::PARTIAL_CONTENT, range.end - range.start),
+            None => (StatusCode::OK, stored.size),
+        };
+        let body = if wanted.head {
+            Body::empty()
+        } else {
+            let download = blobs.download(stored.key, range.clone()).await?;
+            Body::from_stream(download.into_stream())
+        };
+        let mut response = (status, body).into_response();
+        describe(&mut response, Some(length), Some(&stored.name));
+        set(&mut response, header::CONTENT_TYPE, stored.kind);
+        if let Some(range) = range {
+            let text = format!("bytes {}-{}/{}", range.start, range.end - 1, stored.size);
+            set(&mut response, header::CONTENT_RANGE, &text);
+        }
+        response
+    };
+    tag(&mut response, &stored.etag);
     Ok(response)
 }
 

@@ -8,6 +8,8 @@ pub mod health;
 pub mod jobs;
 pub mod login;
 pub mod sessions;
+pub mod snapshots;
 pub mod status;
 pub mod swagger;
 mod turn;
+pub mod workspace;

@@ -14,7 +14,9 @@ pub use request::{
     GetObjectRequest, InputParameter, LoadSnapshotRequest, ObjectFormat, OpenRequest,
     PutFilesRequest, PutObjectRequest, UploadedFile, Wanted,
 };
-pub use result::{Got, GotFile, GotObject, Names, Refusal, RefusalKind, RunResult, ValuePair};
+pub use result::{
+    Got, GotFile, GotObject, Names, Refusal, RefusalKind, RunResult, SavedSnapshot, ValuePair,
+};
 pub use session::SessionState;
 pub use worker::{Weakness, WorkerIdentity, WorkerState};
 

@@ -14,6 +14,11 @@ pub struct OpenRequest {
     pub snapshot: Option<SnapshotId>,
 }
 
+impl OpenRequest {
+    /// As it is stored when the session begins with nothing: such openings are told from the others by these bytes.
+    pub const PLAIN: &[u8] = b"{}";
+}
+
 /// The request of an `execute`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ExecuteRequest {
@@ -170,6 +175,12 @@ pub struct LoadSnapshotRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_opening_with_nothing_to_begin_with_is_stored_as_its_statement_expects() {
+        let stored = serde_json::to_vec(&OpenRequest::default()).unwrap();
+        assert_eq!(stored, OpenRequest::PLAIN);
+    }
 
     #[test]
     fn a_range_is_cut_to_the_file() {

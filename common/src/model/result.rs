@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Content, words};
+use crate::id::SnapshotId;
 
 /// What a run left: everything but the console text, which has its own place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub struct Names {
 /// What a `get_object` left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GotObject {
+    /// What a file of it is called.
+    pub file: String,
     /// The object in the format that was asked for.
     pub content: Content,
 }
@@ -78,6 +81,14 @@ pub enum Got {
     NotModified,
     /// It has none of the bytes of the range.
     OutOfRange,
+}
+
+/// What a `create_snapshot` left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavedSnapshot {
+    /// The snapshot.
+    pub snapshot_id: SnapshotId,
 }
 
 words! {

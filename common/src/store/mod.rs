@@ -10,6 +10,7 @@ pub mod keys;
 pub mod migrate;
 pub mod principals;
 pub mod sessions;
+pub mod snapshots;
 pub mod sweep;
 pub mod transfers;
 pub mod workers;

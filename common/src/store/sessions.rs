@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
+use super::jobs::Completion;
 use super::{Conn, Db, DbError, storable};
 use crate::id::{ApiId, JobId, PrincipalId, SessionId, WorkerId};
-use crate::model::{SessionState, WorkerIdentity};
+use crate::model::{CancelOutcome, JobState, OpenRequest, SessionState, WorkerIdentity};
 
 /// A session to be opened, with the job that opens it.
 #[derive(Debug)]
@@ -65,12 +66,13 @@ pub struct Opened {
 }
 
 /// Claims and completes opening jobs in one durable statement: their R processes are ready, so nothing lies between.
-/// Jobs that another worker is taking are left out.
+/// Jobs that another worker is taking are left out, and those that ask for a snapshot to begin with: these are claimed by
+/// [`super::jobs::claim_opening`] and completed by [`complete_opening`].
 pub async fn open(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<Vec<Opened>, DbError> {
     const SQL: &str = "-- sessions::open
         WITH taken AS (
             SELECT j.id FROM jobs j, workers w
-             WHERE j.id = ANY ($3) AND j.kind = 'open_session' AND j.finished_at IS NULL
+             WHERE j.id = ANY ($3) AND j.kind = 'open_session' AND j.finished_at IS NULL AND j.request = $4
                AND w.id = $1 AND w.epoch = $2 AND w.state = 'alive'
              ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
         ), done AS (
@@ -89,9 +91,88 @@ pub async fn open(db: &Db, me: WorkerIdentity, jobs: &[JobId]) -> Result<Vec<Ope
     let rows = db
         .conn()
         .await?
-        .query("sessions::open", SQL, &[&me.id.uuid(), &me.epoch, &wanted])
+        .query(
+            "sessions::open",
+            SQL,
+            &[&me.id.uuid(), &me.epoch, &wanted, &OpenRequest::PLAIN],
+        )
         .await?;
     Ok(rows.iter().map(opened).collect())
+}
+
+/// How an opening ended that was claimed before.
+#[derive(Debug)]
+pub struct OpeningEnd {
+    /// Where the job stands: also `queued`, when another worker is to try.
+    pub state: JobState,
+    /// The node that waits.
+    pub api: ApiId,
+    /// Jobs were submitted to the session already.
+    pub more: bool,
+}
+
+/// Completes the opening of a session that begins with a snapshot: the session is open when it succeeded, closed when it did not,
+/// and waits for another worker when this one lost it and may not have been the third. An opening whose session was closed
+/// meanwhile ends cancelled. `None` when it was not this worker's any more.
+pub async fn complete_opening(
+    db: &Db,
+    me: WorkerIdentity,
+    completion: &Completion,
+) -> Result<Option<OpeningEnd>, DbError> {
+    const SQL: &str = "-- sessions::complete_opening
+        WITH locked AS (
+            SELECT s.id, s.state FROM sessions s JOIN jobs j ON j.session_id = s.id
+             WHERE j.id = $3 FOR UPDATE OF s
+        ), verdict AS (
+            SELECT l.id, CASE WHEN l.state <> 'opening' THEN 'cancelled'
+                              WHEN $5 = 'lost' AND $4 < 3 THEN 'queued' ELSE $5 END AS state,
+                   CASE WHEN l.state <> 'opening' THEN 'its session was closed' ELSE $7 END AS reason
+              FROM locked l
+        ), done AS (
+            UPDATE jobs j
+               SET state = v.state, reason = v.reason, result = $6, cancel = $8,
+                   finished_at = CASE WHEN v.state = 'queued' THEN NULL ELSE now() END,
+                   noticed_at = CASE WHEN v.state = 'queued' THEN now() - interval '1 hour' ELSE j.noticed_at END
+              FROM verdict v, workers w
+             WHERE j.id = $3 AND j.session_id = v.id AND j.attempt = $4 AND j.worker_id = $1 AND j.epoch = $2
+               AND j.finished_at IS NULL AND j.state = 'running'
+               AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
+            RETURNING j.session_id, j.api_id, j.state, j.reason
+        ), settled AS (
+            UPDATE sessions s
+               SET state = CASE d.state WHEN 'succeeded' THEN 'open' WHEN 'queued' THEN 'opening' ELSE 'closed' END,
+                   ended_at = CASE WHEN d.state IN ('succeeded', 'queued') THEN NULL ELSE now() END,
+                   state_reason = CASE WHEN d.state NOT IN ('succeeded', 'queued')
+                                       THEN 'it could not be opened: ' || coalesce(d.reason, d.state) END,
+                   worker_id = $1, epoch = $2, last_activity_at = now()
+              FROM done d WHERE s.id = d.session_id AND s.state = 'opening'
+            RETURNING s.next_seq > 1 AS more
+        )
+        SELECT d.state, d.api_id, coalesce((SELECT more FROM settled), false) AS more FROM done d";
+    let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
+        &me.id.uuid(),
+        &me.epoch,
+        &completion.job.uuid(),
+        &completion.attempt,
+        &completion.state.word(),
+        &completion.result,
+        &completion.reason.as_deref().map(storable),
+        &completion.cancel.map(CancelOutcome::word),
+    ];
+    let mut conn = db.conn().await?;
+    let rows = conn
+        .query("sessions::complete_opening", SQL, params)
+        .await?;
+    let end = |row: &Row| {
+        let state = row.get::<_, &str>("state").parse();
+        Ok(OpeningEnd {
+            state: state
+                .map_err(|problem| DbError::bad_row("sessions::complete_opening", problem))?,
+            api: ApiId::from_uuid(row.get("api_id")),
+            more: row.get("more"),
+        })
+    };
+    rows.first().map(end).transpose()
 }
 
 /// Opening jobs that wait for a worker, oldest first, from behind `after` on.
@@ -208,7 +289,7 @@ pub async fn find(db: &Db, owner: PrincipalId, id: SessionId) -> Result<Option<S
 /// What asking to close a session found.
 #[derive(Debug)]
 pub enum Closing {
-    /// It is closing now; this worker has to be told.
+    /// It is closing now, or closed while it was being opened; this worker has to be told.
     AskedOf(WorkerId),
     /// No worker held it: it is closed.
     AtOnce,
@@ -247,11 +328,10 @@ pub async fn close(db: &Db, owner: PrincipalId, id: SessionId) -> Result<Closing
         }
     };
     match rows.first() {
+        // One that is being opened from a snapshot is closed, but its worker need not go on.
         Some(row) => match row.get::<_, Option<uuid::Uuid>>("worker_id") {
-            Some(worker) if row.get::<_, &str>("state") == SessionState::Closing.word() => {
-                Ok(Closing::AskedOf(WorkerId::from_uuid(worker)))
-            }
-            _ => Ok(Closing::AtOnce),
+            Some(worker) => Ok(Closing::AskedOf(WorkerId::from_uuid(worker))),
+            None => Ok(Closing::AtOnce),
         },
         None => Ok(find(db, owner, id)
             .await?

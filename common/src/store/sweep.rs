@@ -106,15 +106,22 @@ async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, Db
          WHERE s.state IN ('open', 'closing')
            AND NOT EXISTS (SELECT FROM workers w WHERE w.id = s.worker_id AND w.state IN ('alive', 'draining'))";
     const JOBS: &str = "-- sweep::lost_jobs
-        UPDATE jobs j
-           SET state = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN 'queued' ELSE 'lost' END,
-               finished_at = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN NULL ELSE now() END,
-               reason = 'its worker was lost while it ran',
-               noticed_at = now() - interval '1 hour'
-         WHERE j.state = 'running' AND j.attempt > 0
-           AND NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.epoch = j.epoch
-                              AND w.state IN ('alive', 'draining'))
-        RETURNING j.id, j.api_id, j.finished_at IS NOT NULL AS final";
+        WITH lost AS (
+            UPDATE jobs j
+               SET state = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN 'queued' ELSE 'lost' END,
+                   finished_at = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN NULL ELSE now() END,
+                   reason = 'its worker was lost while it ran',
+                   noticed_at = now() - interval '1 hour'
+             WHERE j.state = 'running' AND j.attempt > 0
+               AND NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.epoch = j.epoch
+                                  AND w.state IN ('alive', 'draining'))
+            RETURNING j.id, j.api_id, j.kind, j.session_id, j.finished_at IS NOT NULL AS final
+        ), unopened AS (
+            UPDATE sessions s SET state = 'closed', ended_at = now(), state_reason = 'it could not be opened: its worker was lost'
+              FROM lost l
+             WHERE s.id = l.session_id AND l.kind = 'open_session' AND l.final AND s.state = 'opening'
+        )
+        SELECT id, api_id, final FROM lost";
     tx.execute("sweep::lost_sessions", SESSIONS, &[]).await?;
     let rows = tx.query("sweep::lost_jobs", JOBS, &[]).await?;
     Ok(rows

@@ -20,6 +20,7 @@ pub struct Builder {
     lease_seconds: f64,
     server: Option<Address>,
     as_shipped: bool,
+    env: Vec<(String, String)>,
 }
 
 impl Default for Builder {
@@ -48,7 +49,15 @@ impl Builder {
             lease_seconds: 3.0,
             server: None,
             as_shipped: false,
+            env: Vec::new(),
         }
+    }
+
+    /// With another value of a setting, for every program of the house.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// This many API nodes.
@@ -114,6 +123,7 @@ impl Builder {
             s3: Some(s3),
             lease_seconds: self.lease_seconds.to_string(),
             as_shipped: self.as_shipped,
+            env: self.env,
             dir,
             started: 0,
         };
@@ -153,7 +163,8 @@ impl House {
             ]
         };
         let all = pairs.into_iter().chain(own);
-        all.map(|(name, value)| (name.to_owned(), value)).collect()
+        let all = all.map(|(name, value)| (name.to_owned(), value));
+        all.chain(self.env.clone()).collect()
     }
 
     /// Starts another API node and waits until it is ready; returns its place in [`House::apis`].

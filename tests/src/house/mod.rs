@@ -44,6 +44,7 @@ pub struct House {
     s3_url: String,
     lease_seconds: String,
     as_shipped: bool,
+    env: Vec<(String, String)>,
     dir: TempDir,
     started: usize,
 }

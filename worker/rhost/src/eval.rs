@@ -140,15 +140,23 @@ pub(crate) fn call_with_native(function: Sexp, native: Native) -> Result<Sexp, F
     Ok(value)
 }
 
-/// Calls a function of the host's own with text and copies the text it returns.
-pub(crate) fn text_of(function: Sexp, argument: &str) -> Result<String, Failure> {
+/// Calls a function of the host's own with texts and copies the text it returns.
+pub(crate) fn text_of(function: Sexp, arguments: &[&str]) -> Result<String, Failure> {
     let mut answer = String::new();
     protected(|| {
         // SAFETY: inside a protected call; objects are protected while used; `answer` belongs to the frame outside, and
         // no R function is called while it grows.
         unsafe {
-            let text = (f().Rf_protect)((f().Rf_ScalarString)(crate::value::char(argument)));
-            let call = (f().Rf_protect)((f().Rf_lang2)(function, text));
+            let count = c_int::try_from(arguments.len()).unwrap_or(0);
+            let texts = (f().Rf_protect)((f().Rf_allocList)(count));
+            let mut cell = texts;
+            for argument in arguments {
+                let text = (f().Rf_protect)(crate::value::char(argument));
+                (f().SETCAR)(cell, (f().Rf_ScalarString)(text));
+                (f().Rf_unprotect)(1);
+                cell = (f().CDR)(cell);
+            }
+            let call = (f().Rf_protect)((f().Rf_lcons)(function, texts));
             let value = (f().Rf_protect)((f().Rf_eval)(call, *v().R_BaseEnv));
             let bytes = (f().Rf_translateCharUTF8)((f().STRING_ELT)(value, 0));
             answer.push_str(&CStr::from_ptr(bytes).to_string_lossy());

@@ -20,6 +20,7 @@ pub(crate) mod sexptype {
     use std::ffi::c_uint;
 
     pub(crate) const NIL: c_uint = 0;
+    pub(crate) const SYMBOL: c_uint = 1;
     pub(crate) const PAIRLIST: c_uint = 2;
     pub(crate) const LOGICAL: c_uint = 10;
     pub(crate) const INTEGER: c_uint = 13;
@@ -40,6 +41,50 @@ pub(crate) struct Complex {
     pub(crate) re: c_double,
     pub(crate) im: c_double,
 }
+
+/// `R_pstream_format_t`: whichever the stream itself names.
+pub(crate) const ANY_FORMAT: c_int = 0;
+/// `R_pstream_format_t`: binary, big-endian.
+pub(crate) const XDR_FORMAT: c_int = 3;
+
+/// `struct R_outpstream_st`. Only its first member is touched here; R fills the rest, within the space left for it.
+#[repr(C)]
+pub(crate) struct OutStream {
+    pub(crate) data: *mut c_void,
+    rest: [usize; 31],
+}
+
+/// `struct R_inpstream_st`, likewise. R of today needs 136 bytes.
+#[repr(C)]
+pub(crate) struct InStream {
+    pub(crate) data: *mut c_void,
+    rest: [usize; 63],
+}
+
+impl OutStream {
+    /// For `R_InitOutPStream` to fill.
+    pub(crate) const EMPTY: Self = Self {
+        data: std::ptr::null_mut(),
+        rest: [0; 31],
+    };
+}
+
+impl InStream {
+    /// For `R_InitInPStream` to fill.
+    pub(crate) const EMPTY: Self = Self {
+        data: std::ptr::null_mut(),
+        rest: [0; 63],
+    };
+}
+
+/// A callback of `R_outpstream_st`.
+pub(crate) type OutChar = unsafe extern "C-unwind" fn(*mut OutStream, c_int);
+/// A callback of `R_outpstream_st`.
+pub(crate) type OutBytes = unsafe extern "C-unwind" fn(*mut OutStream, *mut c_void, c_int);
+/// A callback of `R_inpstream_st`.
+pub(crate) type InChar = unsafe extern "C-unwind" fn(*mut InStream) -> c_int;
+/// A callback of `R_inpstream_st`.
+pub(crate) type InBytes = unsafe extern "C-unwind" fn(*mut InStream, *mut c_void, c_int);
 
 macro_rules! functions {
     ($($name:ident($($arg:ty),*) $(-> $ret:ty)?;)*) => {
@@ -101,6 +146,7 @@ functions! {
     Rf_allocVector(c_uint, isize) -> Sexp;
     Rf_lang1(Sexp) -> Sexp;
     Rf_lang2(Sexp, Sexp) -> Sexp;
+    Rf_lcons(Sexp, Sexp) -> Sexp;
     Rf_ScalarString(Sexp) -> Sexp;
     Rf_mkCharLenCE(*const c_char, c_int, c_int) -> Sexp;
     Rf_translateCharUTF8(Sexp) -> *const c_char;
@@ -122,6 +168,18 @@ functions! {
     SET_STRING_ELT(Sexp, isize, Sexp);
     VECTOR_ELT(Sexp, isize) -> Sexp;
     SET_VECTOR_ELT(Sexp, isize, Sexp) -> Sexp;
+    Rf_allocList(c_int) -> Sexp;
+    CAR(Sexp) -> Sexp;
+    CDR(Sexp) -> Sexp;
+    TAG(Sexp) -> Sexp;
+    SETCAR(Sexp, Sexp) -> Sexp;
+    SET_TAG(Sexp, Sexp);
+    R_lsInternal3(Sexp, RBool, RBool) -> Sexp;
+    R_CheckUserInterrupt();
+    R_InitOutPStream(*mut OutStream, *mut c_void, c_int, c_int, OutChar, OutBytes, *mut c_void, Sexp);
+    R_InitInPStream(*mut InStream, *mut c_void, c_int, InChar, InBytes, *mut c_void, Sexp);
+    R_Serialize(Sexp, *mut OutStream);
+    R_Unserialize(*mut InStream) -> Sexp;
     vmaxget() -> *mut c_void;
     vmaxset(*const c_void);
 }

@@ -1,39 +1,104 @@
 //! The child's end of its frame socket.
 
-use std::io::{self, BufReader, IoSlice, Read};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags, recvmsg,
+};
 use warren_rhost::frame::{self, HEADER_BYTES};
 use warren_rhost::session::{Ending, ToChild};
 
 /// The header can say no more. The worker, which the child trusts, sets the limits that matter.
 const MAX_FRAME_BYTES: usize = u32::MAX as usize;
 
-/// The frame socket. A request that fits the buffer is read in one go.
-pub(crate) struct Frames(BufReader<UnixStream>);
+/// What one read takes: most requests as a whole.
+const READ_BYTES: usize = 4096;
+
+/// The frame socket.
+pub(crate) struct Frames {
+    socket: OwnedFd,
+    /// What was read and is no part of a request yet.
+    held: Vec<u8>,
+    buffer: Box<[u8; READ_BYTES]>,
+}
+
+/// A request, and the end of a pipe that came with it.
+pub(crate) struct Request {
+    pub(crate) message: ToChild,
+    pub(crate) pipe: Option<OwnedFd>,
+}
 
 impl Frames {
     /// Takes over the socket.
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self(BufReader::new(UnixStream::from(socket)))
+        Self {
+            socket,
+            held: Vec::with_capacity(READ_BYTES),
+            buffer: Box::new([0; READ_BYTES]),
+        }
     }
 
     /// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
-    pub(crate) fn receive(&mut self) -> Option<ToChild> {
-        let mut header = [0; HEADER_BYTES];
-        self.0.read_exact(&mut header).ok()?;
+    pub(crate) fn receive(&mut self) -> Option<Request> {
+        let mut pipe = None;
+        while self.held.len() < HEADER_BYTES {
+            // The descriptor travels on the first byte of the header.
+            pipe = self.hear()?.or(pipe);
+        }
+        let header = *self.held.first_chunk()?;
         let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
-        self.0.read_exact(&mut payload).ok()?;
-        serde_json::from_slice(&payload).ok()
+        let here = (self.held.len() - HEADER_BYTES).min(payload.len());
+        payload[..here].copy_from_slice(&self.held[HEADER_BYTES..HEADER_BYTES + here]);
+        self.held.drain(..HEADER_BYTES + here);
+        fill(&self.socket, &mut payload[here..])?;
+        let message = serde_json::from_slice(&payload).ok()?;
+        Some(Request { message, pipe })
+    }
+
+    /// Reads what is there, and takes a descriptor that comes with it. None at the end of the socket.
+    fn hear(&mut self) -> Option<Option<OwnedFd>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut parts = [IoSliceMut::new(&mut self.buffer[..])];
+            match recvmsg(
+                &self.socket,
+                &mut parts,
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            ) {
+                Ok(received) if received.bytes == 0 => return None,
+                Ok(received) => break received.bytes,
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        };
+        self.held.extend_from_slice(&self.buffer[..received]);
+        Some(ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        }))
     }
 
     /// Sends one frame whose payload comes in parts.
     pub(crate) fn send(&self, payload: &[&[u8]]) -> io::Result<()> {
-        send(self.0.get_ref(), payload)
+        send(&self.socket, payload)
     }
+}
+
+fn fill(socket: &OwnedFd, mut buffer: &mut [u8]) -> Option<()> {
+    while !buffer.is_empty() {
+        match rustix::io::read(socket, &mut *buffer) {
+            Ok(0) => return None,
+            Ok(count) => buffer = &mut buffer[count..],
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
 }
 
 /// The parts are not copied together: one may be as large as memory allows.

@@ -133,7 +133,40 @@ function(places) {
   rm(list = ".lib.loc", envir = keeper)
   makeActiveBinding(".lib.loc", compiler::cmpfun(libraries), keeper)
 
+  warn <- 0L
+  hush <- function() {
+    warn <<- getOption("warn")
+    options(warn = -1L)
+  }
+  speak <- function() options(warn = warn)
+
+  # Whatever R writes, by what it begins with: a file of save() holds objects under names, anything else is one object alone.
+  # The connection itself tells plain bytes from gzip, bzip2 and xz.
+  read_object <- function(name, file) tryCatch({
+    opened <- NULL
+    on.exit(if (!is.null(opened)) close(opened))
+    opened <- gzfile(file, "rb")
+    is_saved <- grepl("^RD[ABX][23]\n", readChar(opened, 5L, useBytes = TRUE), useBytes = TRUE)
+    close(opened)
+    opened <- gzfile(file, "rb")
+    if (is_saved) {
+      objects <- new.env(hash = TRUE, parent = emptyenv())
+      names <- load(opened, objects)
+      if (!length(names)) stop("the file holds no object", call. = FALSE)
+      value <- get(if (name %in% names) name else names[1L], objects, inherits = FALSE)
+    } else value <- readRDS(opened)
+    assign(name, value, globalenv())
+    ""
+  }, error = conditionMessage)
+
+  remove_object <- function(name) {
+    if (!exists(name, globalenv(), inherits = FALSE)) return("")
+    rm(list = name, envir = globalenv())
+    "removed"
+  }
+
   options(device = device)
-  functions <- lapply(list(parse_message, choose, promise, end_of_run), compiler::cmpfun)
+  functions <- list(parse_message, choose, promise, end_of_run, hush, speak, read_object, remove_object)
+  functions <- lapply(functions, compiler::cmpfun)
   c(functions, getOption("device"), quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
 }

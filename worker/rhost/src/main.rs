@@ -23,8 +23,10 @@ mod seccomp;
 mod setup;
 mod source;
 mod start;
+mod stream;
 mod uids;
 mod value;
+mod workspace;
 
 use std::io;
 use std::os::fd::AsFd;

@@ -8,16 +8,17 @@ use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use warren_rhost::session::{Ending, FromChild, Run, ToChild};
+use warren_rhost::session::{Ending, FromChild, Run, ToChild, Workspace};
 
 use crate::console::{self, Reason};
 use crate::eval;
 use crate::files::Files;
-use crate::frames::{Frames, Reply};
+use crate::frames::{Frames, Reply, Request};
 use crate::places;
 use crate::setup::Helpers;
 use crate::source::Source;
 use crate::value;
+use crate::workspace;
 
 thread_local! {
     /// Never dropped, so that nothing is noted down for the end of the thread: a child leaves by `_exit`.
@@ -104,21 +105,28 @@ impl Session {
         loop {
             let request = if self.warming {
                 console::mute(true);
-                Some(ToChild::Run(practice()))
+                let message = ToChild::Run(practice());
+                Some(Request {
+                    message,
+                    pipe: None,
+                })
             } else {
                 self.frames.receive()
             };
             // Not earlier: an interrupt that came while nothing ran was meant for a run that is over.
             console::begin_run();
-            let Some(ToChild::Run(request)) = request else {
+            let Some(Request { message, pipe }) = request else {
                 // The worker is gone or wants the session to end.
                 // SAFETY: ends the process; nothing of R's should run now, finalizers and `.Last` included.
                 unsafe { libc::_exit(0) }
             };
-            match self.begin(request) {
-                Ok(()) if self.give(buffer) => return,
-                Ok(()) => self.finish(Ending::Succeeded),
-                Err(ending) => self.finish(ending),
+            match message {
+                ToChild::Run(request) => match self.begin(request) {
+                    Ok(()) if self.give(buffer) => return,
+                    Ok(()) => self.finish(Ending::Succeeded),
+                    Err(ending) => self.finish(ending),
+                },
+                ToChild::Workspace(request) => self.answer(&request, pipe),
             }
         }
     }
@@ -146,6 +154,15 @@ impl Session {
         source.is_some_and(|source| source.give(buffer, self.helpers))
     }
 
+    /// Does something with the workspace and says how it ended.
+    fn answer(&self, request: &Workspace, pipe: Option<OwnedFd>) {
+        let mut reply = Reply::new(request.run);
+        let ending = workspace::answer(&request.ask, pipe, self.helpers, &mut reply);
+        // The code of objects may have opened sinks and plots as well.
+        let _ = eval::call_own(self.helpers.end_of_run);
+        self.send(reply, &ending, &[]);
+    }
+
     fn finish(&mut self, mut ending: Ending) {
         let Some(running) = self.running.take() else {
             return;
@@ -168,19 +185,27 @@ impl Session {
                 changes.unnamed
             ));
         }
-        let [head, outputs, tail] = reply.into_parts(&ending, &changes.names);
-        let sent = if self.warming {
+        if self.warming {
             self.warming = false;
             eval::forget_last_value();
             console::mute(false);
-            say_ready(&self.frames)
+            or_end(say_ready(&self.frames));
         } else {
-            self.frames.send(&[&head, &outputs, &tail])
-        };
-        if sent.is_err() {
-            // SAFETY: as above, the worker is gone.
-            unsafe { libc::_exit(0) }
+            self.send(reply, &ending, &changes.names);
         }
+    }
+
+    fn send(&self, reply: Reply, ending: &Ending, changed_files: &[String]) {
+        let [head, outputs, tail] = reply.into_parts(ending, changed_files);
+        or_end(self.frames.send(&[&head, &outputs, &tail]));
+    }
+}
+
+/// Ends the process when the worker could not be told: it is gone.
+fn or_end(sent: std::io::Result<()>) {
+    if sent.is_err() {
+        // SAFETY: ends the process; nothing of R's should run now.
+        unsafe { libc::_exit(0) }
     }
 }
 
@@ -213,7 +238,8 @@ fn jumped() -> Ending {
     }
 }
 
-fn is_out_of_memory(message: &str) -> bool {
+/// Whether an error of R says that there is not enough memory.
+pub(crate) fn is_out_of_memory(message: &str) -> bool {
     message.contains("cannot allocate vector of size")
         || message.contains("cannot allocate memory block of size")
         || message.contains("memory exhausted")

@@ -3,15 +3,22 @@
 //! Each message is one frame (see [`crate::frame`]) holding JSON. Values of R are raw JSON, so that a large one is
 //! copied and never rebuilt as a tree.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// What the worker asks of a child. One at a time: the next is sent after [`FromChild::Done`].
+///
+/// The kind is the name of the frame's only member: with a tag inside, serde would buffer the content to look for it, and raw
+/// JSON cannot be read back from that buffer.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", from = "wire::ToChild")]
+#[serde(rename_all = "snake_case")]
 pub enum ToChild {
     /// Assign the inputs, run the code as R's console would, read the outputs.
     Run(Run),
+    /// Do something with the workspace without running code.
+    Workspace(Workspace),
 }
 
 /// One piece of R code to run.
@@ -79,17 +86,70 @@ pub enum RType {
     DataFrame,
 }
 
+/// Something to be done with the workspace: the objects of the global environment.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Workspace {
+    /// The worker's number for this; comes back in [`Done::run`].
+    pub run: u64,
+    /// What.
+    pub ask: Ask,
+}
+
+/// What can be done with the workspace.
+///
+/// Bytes that R writes or reads travel through a pipe, one end of which comes with the frame (`SCM_RIGHTS` on its first byte).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ask {
+    /// Name the objects as `ls()` does. The only output is an array of strings.
+    List,
+    /// Write one object into the pipe. The only output is the number of its bytes.
+    Save {
+        /// Name in the global environment.
+        name: String,
+        /// How it is written.
+        form: Form,
+    },
+    /// Write every object into the pipe as `save.image(compress = FALSE, version = 2)` writes them, those included whose names
+    /// begin with a dot. The only output is the number of bytes.
+    SaveImage,
+    /// Read from the pipe what [`Ask::SaveImage`] wrote, and then assign it all. What has other names stays.
+    LoadImage,
+    /// Read an object from a file in any form that R writes, and assign it.
+    Read {
+        /// Name in the global environment. Of a file that holds several objects the one of this name is taken, else the first.
+        name: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Remove an object.
+    Remove {
+        /// Name in the global environment.
+        name: String,
+    },
+}
+
+/// How one object is written: version 2, uncompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// The object under its name, as `save()` writes it.
+    Save,
+    /// The object alone, as `serialize()` and `saveRDS()` write it.
+    Serialize,
+}
+
 /// What a child tells the worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", try_from = "wire::FromChild")]
 pub enum FromChild {
     /// The child is set up (directory, seed, limits) and takes a [`Run`]. The first frame a child sends.
     Ready,
-    /// A run ended and the process lives on.
+    /// A run ended, or what was asked of the workspace is done, and the process lives on.
     Done(Done),
 }
 
-/// How a run ended. Everything it printed is in the console pipe before this frame is sent.
+/// How a run ended, or something with the workspace. Everything it printed is in the console pipe before this frame is sent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Done {
     /// The number of the run.
@@ -130,54 +190,14 @@ pub enum Ending {
         /// R's message.
         message: String,
     },
+    /// The workspace has no object of the name that was asked for.
+    NoObject,
 }
 
-/// The same messages with the tag beside the fields.
-///
-/// Serde buffers the content of a tagged enum to look for the tag, and raw JSON cannot be read back from that buffer;
-/// read as plain structs, the values are copied once and never rebuilt.
+/// The same message with the tag beside the fields: read as a plain struct, the values are copied once and never rebuilt.
 mod wire {
     use serde::Deserialize;
     use serde_json::value::RawValue;
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum RunKind {
-        Run,
-    }
-
-    #[derive(Deserialize)]
-    pub(super) struct ToChild {
-        #[serde(rename = "kind")]
-        _kind: RunKind,
-        run: u64,
-        code: String,
-        #[serde(default)]
-        inputs: Vec<super::Input>,
-        #[serde(default)]
-        outputs: Vec<super::Output>,
-        max_output_bytes: u64,
-    }
-
-    impl From<ToChild> for super::ToChild {
-        fn from(wire: ToChild) -> Self {
-            let ToChild {
-                _kind,
-                run,
-                code,
-                inputs,
-                outputs,
-                max_output_bytes,
-            } = wire;
-            Self::Run(super::Run {
-                run,
-                code,
-                inputs,
-                outputs,
-                max_output_bytes,
-            })
-        }
-    }
 
     #[derive(Deserialize)]
     #[serde(rename_all = "snake_case")]
@@ -228,8 +248,10 @@ mod tests {
 
     #[test]
     fn raw_values_survive_the_tagged_messages() {
-        let run = r#"{"kind":"run","run":7,"code":"x","inputs":[{"name":"x","value":{"b":1,"a":[2.50]}}],"max_output_bytes":10}"#;
-        let ToChild::Run(run) = serde_json::from_str(run).unwrap();
+        let run = r#"{"run":{"run":7,"code":"x","inputs":[{"name":"x","value":{"b":1,"a":[2.50]}}],"max_output_bytes":10}}"#;
+        let ToChild::Run(run) = serde_json::from_str(run).unwrap() else {
+            panic!("not a run");
+        };
         assert_eq!(run.inputs[0].value.get(), r#"{"b":1,"a":[2.50]}"#);
 
         let done = r#"{"kind":"done","run":7,"ending":{"kind":"succeeded"},"outputs":[[1.0],null],"changed_files":[]}"#;

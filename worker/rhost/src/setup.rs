@@ -20,6 +20,14 @@ pub(crate) struct Helpers {
     pub(crate) promise: Sexp,
     /// Takes down what a run left open.
     pub(crate) end_of_run: Sexp,
+    /// Holds back warnings while the host itself evaluates the code of objects.
+    pub(crate) hush: Sexp,
+    /// No longer.
+    pub(crate) speak: Sexp,
+    /// From a name and a file to an object of that name; what is wrong with the file, or nothing.
+    pub(crate) read_object: Sexp,
+    /// Removes the object of a name; empty when there is none.
+    pub(crate) remove_object: Sexp,
     /// The device for plots, as the option `device` has it.
     pub(crate) device: Sexp,
     /// A call that tells how many sinks the output has: none without user code.
@@ -62,7 +70,7 @@ fn prepare_tidily(preload: &[String]) -> Result<Helpers, String> {
         .map_err(|error| format!("R's warm-up failed: {error}"))?;
     let helpers = helpers()?;
     // Once each, so that they are warm, too.
-    eval::text_of(helpers.parse_message, "a b").map_err(eval::Failure::message)?;
+    eval::text_of(helpers.parse_message, &["a b"]).map_err(eval::Failure::message)?;
     eval::call_own(helpers.end_of_run).map_err(eval::Failure::message)?;
     Ok(helpers)
 }
@@ -101,9 +109,13 @@ fn helpers() -> Result<Helpers, String> {
         choose: item(1),
         promise: item(2),
         end_of_run: item(3),
-        device: item(4),
-        sinks: item(5),
-        messages: item(6),
+        hush: item(4),
+        speak: item(5),
+        read_object: item(6),
+        remove_object: item(7),
+        device: item(8),
+        sinks: item(9),
+        messages: item(10),
     })
 }
 

@@ -35,7 +35,7 @@ impl Source {
         let failure = match eval::parse(&code) {
             Ok(Some(parsed)) => {
                 if is_long(&code) {
-                    let name = eval::text_of(helpers.choose, &code).unwrap_or_default();
+                    let name = eval::text_of(helpers.choose, &[&code]).unwrap_or_default();
                     if !name.is_empty() || has_long_line(&code) {
                         return Ok(Self::Expressions {
                             parsed,
@@ -50,7 +50,7 @@ impl Source {
                 return Ok(Self::Lines { code, given: 0 });
             }
             // What is no token, R refuses with an error of its own kind.
-            Ok(None) | Err(Failure::Error(_)) => eval::text_of(helpers.parse_message, &code),
+            Ok(None) | Err(Failure::Error(_)) => eval::text_of(helpers.parse_message, &[&code]),
             Err(failure) => Err(failure),
         };
         Err(match failure {

@@ -73,7 +73,7 @@ fn every_script_prints_what_r_prints() {
     });
     for ((script, path), expected) in scripts.into_iter().zip(expected) {
         let mut session = parent.fork();
-native::install(&mut session);
+        native::install(&mut session);
         let runs = script.split("#---\n");
         let printed: String = runs.map(|run| session.run(run).console).collect();
         if printed != expected {

@@ -1,10 +1,12 @@
 //! One child: its frames, its console pipe, and how to interrupt and kill it.
 
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -197,9 +199,13 @@ pub struct FrameWriter {
 pub type Sending = BoxFuture<'static, io::Result<OwnedWriteHalf>>;
 
 impl FrameWriter {
-    /// Begins to send a frame. What the socket does not take at once is left to the caller, who has other things to hear
-    /// while a child that was stopped reads nothing.
-    pub fn begin(&mut self, message: &ToChild) -> Result<Option<Sending>, ChildError> {
+    /// Begins to send a frame, and with it the end of a pipe. What the socket does not take at once is left to the caller, who
+    /// has other things to hear while a child that was stopped reads nothing.
+    pub fn begin(
+        &mut self,
+        message: &ToChild,
+        pipe: Option<OwnedFd>,
+    ) -> Result<Option<Sending>, ChildError> {
         let payload =
             serde_json::to_vec(message).map_err(|error| ChildError::Nonsense(error.into()))?;
         let header = frame::header(&payload, MAX_FRAME_BYTES)
@@ -210,10 +216,14 @@ impl FrameWriter {
         let Some(mut half) = self.half.take() else {
             return Err(ChildError::Gone(io::ErrorKind::NotConnected.into()));
         };
-        let sent = match half.try_write(&bytes) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(ChildError::Gone(error)),
+        let sent = match pipe {
+            // The pipe goes with the first byte. A child that takes not even that, though it has nothing else to do, is gone.
+            Some(pipe) => send_with(half.as_ref(), &bytes, &pipe).map_err(ChildError::Gone)?,
+            None => match half.try_write(&bytes) {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(ChildError::Gone(error)),
+            },
         };
         if sent == bytes.len() {
             self.half = Some(half);
@@ -229,6 +239,21 @@ impl FrameWriter {
     pub fn put_back(&mut self, half: OwnedWriteHalf) {
         self.half = Some(half);
     }
+}
+
+/// Sends what the socket takes, and a descriptor.
+fn send_with(socket: &UnixStream, bytes: &[u8], descriptor: &OwnedFd) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let parts = [IoSlice::new(bytes)];
+    Ok(sendmsg(
+        socket,
+        &parts,
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?)
 }
 
 /// Frames from a child.

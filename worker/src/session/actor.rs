@@ -8,13 +8,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use warren_common::id::{ApiId, JobId, SessionId};
-use warren_common::model::{SessionState, WorkerIdentity};
+use warren_common::model::{JobKind, JobState, SessionState, WorkerIdentity};
 use warren_common::queue::{Broker, Finished, Notice, QueueName};
 use warren_common::stop::Stop;
 use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::store::{Db, sessions};
 use warren_common::telemetry::metrics;
 
+use super::aside::Letter;
 use super::run::{RunEnd, run};
 use crate::config::WorkerConfig;
 use crate::files::Transfers;
@@ -76,9 +77,28 @@ pub(super) struct Actor {
     pub(super) aside: AsideTask,
 }
 
+/// How a session's task begins.
+pub enum Begin {
+    /// The session is open.
+    Open {
+        /// Jobs were submitted to it already.
+        more: bool,
+    },
+    /// Its opening was claimed, and it is open when its snapshot is in.
+    With(Box<Claimed>),
+}
+
+impl Begin {
+    /// Whether jobs may be claimed at once.
+    pub(super) fn more(&self) -> bool {
+        matches!(self, Self::Open { more: true })
+    }
+}
+
 /// The task that does what needs no R.
 pub(super) struct AsideTask {
     pub(super) over: CancellationToken,
+    pub(super) letters: mpsc::Sender<Letter>,
     pub(super) task: JoinHandle<()>,
 }
 
@@ -104,8 +124,15 @@ enum End {
 
 impl Actor {
     /// Lives until the session ends.
-    pub(super) async fn live(mut self, more: bool) {
-        let end = self.serve(more).await;
+    pub(super) async fn live(mut self, begin: Begin) {
+        let open = match begin {
+            Begin::Open { more } => Ok(more),
+            Begin::With(opening) => self.open_with(*opening).await,
+        };
+        let end = match open {
+            Ok(more) => self.serve(more).await,
+            Err(end) => end,
+        };
         let end = self.last_files(end).await;
         let (state, reason) = match end {
             End::Closed => (
@@ -154,6 +181,41 @@ impl Actor {
                 },
             }
         }
+    }
+
+    /// Brings in the snapshot that the session begins with, and then opens it; tells whether jobs wait. What goes wrong is said
+    /// in the same statement that ends the opening and the session.
+    async fn open_with(&mut self, opening: Claimed) -> Result<bool, End> {
+        metrics().claimed(JobKind::OpenSession);
+        let span = tracing::info_span!(
+            "worker.open_with",
+            session.id = %self.id,
+            job.id = %opening.job,
+            job.attempt = opening.attempt,
+            traceparent = opening.traceparent.as_deref().unwrap_or_default()
+        );
+        let end = run(&self.context, &mut self.child, &mut self.mail, &opening)
+            .instrument(span)
+            .await;
+        let mut completion = end.completion;
+        let written = self.context.writes.complete_opening(&completion).await;
+        let Some(Some(opened)) = written else {
+            return Err(End::Silently);
+        };
+        metrics().ended(JobKind::OpenSession, opened.state);
+        if opened.state == JobState::Queued {
+            // Another worker tries.
+            return Err(End::Silently);
+        }
+        completion.state = opened.state;
+        tell(&self.context, opened.api, completion, true);
+        if opened.state != JobState::Succeeded {
+            return Err(End::Silently);
+        }
+        if opened.more {
+            let _ = self.aside.letters.try_send(Letter::Work);
+        }
+        Ok(opened.more)
     }
 
     async fn serve(&mut self, more: bool) -> End {

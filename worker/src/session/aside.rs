@@ -266,6 +266,7 @@ impl End {
             console_tail: Vec::new(),
             reason: None,
             cancel: None,
+            snapshot: None,
         };
         match self {
             Self::Done(Ok(result)) => {

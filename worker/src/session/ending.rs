@@ -1,16 +1,44 @@
 //! What a run comes to: the state of its job, what its caller reads, and what becomes of its session.
 
-use warren_common::model::{CancelOutcome, JobState, RunResult, ValuePair};
+use serde::Serialize;
+use warren_common::model::{
+    CancelOutcome, GotObject, JobState, Names, Refusal, RefusalKind, RunResult, SavedSnapshot,
+    ValuePair,
+};
+use warren_common::store::snapshots::NewSnapshot;
 use warren_rhost::session::{Done, Ending};
 
-use super::run::Wish;
+use super::moving::MoveError;
 use crate::host::ChildExit;
+
+/// Why R was asked to unwind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Cancel,
+    TimeOut,
+    Close,
+    /// The worker stops and will not wait.
+    Stop,
+}
+
+/// What a job leaves, as it is stored.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Left {
+    Run(RunResult),
+    Names(Names),
+    Object(GotObject),
+    Snapshot(SavedSnapshot),
+    Refusal(Refusal),
+}
 
 /// How a job ends, but for its console text.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) state: JobState,
-    pub(super) result: Option<RunResult>,
+    pub(super) result: Option<Left>,
+    /// A snapshot that is whole in the store.
+    pub(super) snapshot: Option<NewSnapshot>,
     /// Why, where the result does not say.
     pub(super) reason: Option<String>,
     pub(super) cancel: Option<CancelOutcome>,
@@ -19,25 +47,69 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// R was not asked at all.
-    pub(super) fn without_r(reason: String) -> Self {
+    /// It did what was asked.
+    pub(super) fn done(result: Option<Left>) -> Self {
         Self {
-            state: JobState::Failed,
-            result: None,
-            reason: Some(reason),
+            state: JobState::Succeeded,
+            result,
+            snapshot: None,
+            reason: None,
             cancel: None,
             gone: None,
         }
     }
 
+    /// R was not asked at all, or has no part in it.
+    pub(super) fn without_r(reason: String) -> Self {
+        Self {
+            state: JobState::Failed,
+            reason: Some(reason),
+            ..Self::done(None)
+        }
+    }
+
+    /// Something of the worker's own operating system.
+    pub(super) fn of_worker(error: std::io::Error) -> Self {
+        Self::from(MoveError::from(error))
+    }
+
     pub(super) fn cancelled_before_it_began() -> Self {
         Self {
             state: JobState::Cancelled,
-            result: None,
             reason: Some("it was cancelled before it began".to_owned()),
             cancel: Some(CancelOutcome::Confirmed),
-            gone: None,
+            ..Self::done(None)
         }
+    }
+
+    /// Somebody wanted it to stop while R had no part in it; the session lives.
+    pub(super) fn of_unwinding(wish: Option<Wish>, limit: u64) -> Self {
+        let (state, message) = told(&Ending::Interrupted, wish, limit);
+        Self {
+            state,
+            reason: Some(message),
+            cancel: confirmed(state),
+            ..Self::done(None)
+        }
+    }
+
+    /// R came back from a question about the workspace without having done what was asked; none when it has.
+    pub(super) fn of_question(ending: &Ending, wish: Option<Wish>, limit: u64) -> Option<Self> {
+        Some(match ending {
+            Ending::Succeeded => return None,
+            Ending::Interrupted => Self::of_unwinding(wish, limit),
+            Ending::NoObject => MoveError::refused(
+                RefusalKind::NotFound,
+                "the workspace has no object of this name",
+            )
+            .into(),
+            Ending::ParseError { message }
+            | Ending::Error { message }
+            | Ending::ValueError { message }
+            | Ending::OutOfMemory { message } => {
+                MoveError::refused(RefusalKind::Invalid, format!("R: {message}")).into()
+            }
+        })
     }
 
     /// R came back to its prompt. `names` are those of the outputs; `limit` is the time the run was given, in seconds.
@@ -58,36 +130,10 @@ impl Verdict {
             result.changed_files = done.changed_files;
             return Self {
                 state: JobState::Failed,
-                result: Some(result),
-                reason: None,
-                cancel: None,
-                gone: None,
+                ..Self::done(Some(Left::Run(result)))
             };
         }
-        let (state, message) = match (done.ending, wish) {
-            (Ending::Succeeded, _) => (JobState::Succeeded, String::new()),
-            (Ending::Interrupted, Some(Wish::Cancel)) => {
-                (JobState::Cancelled, "it was cancelled".to_owned())
-            }
-            (Ending::Interrupted, Some(Wish::TimeOut)) => (
-                JobState::TimedOut,
-                format!("it ran longer than its {limit} s and was interrupted"),
-            ),
-            (Ending::Interrupted, Some(Wish::Close)) => {
-                (JobState::Cancelled, "its session was closed".to_owned())
-            }
-            (Ending::Interrupted, Some(Wish::Stop)) => {
-                (JobState::Lost, "its worker was stopped".to_owned())
-            }
-            (Ending::Interrupted, None) => (JobState::Failed, "interrupted".to_owned()),
-            (
-                Ending::ParseError { message }
-                | Ending::Error { message }
-                | Ending::ValueError { message }
-                | Ending::OutOfMemory { message },
-                _,
-            ) => (JobState::Failed, message),
-        };
+        let (state, message) = told(&done.ending, wish, limit);
         // What R says of itself stands in the result; what was done to it is the job's reason too.
         let done_to_it = matches!(
             state,
@@ -97,9 +143,8 @@ impl Verdict {
         Self {
             state,
             reason: done_to_it.then(|| message.clone()),
-            cancel: matches!(state, JobState::Cancelled | JobState::TimedOut)
-                .then_some(CancelOutcome::Confirmed),
-            result: Some(RunResult {
+            cancel: confirmed(state),
+            ..Self::done(Some(Left::Run(RunResult {
                 success: state == JobState::Succeeded,
                 error_message: message,
                 output_parameters: values
@@ -109,8 +154,7 @@ impl Verdict {
                     })
                     .collect(),
                 changed_files: done.changed_files,
-            }),
-            gone: None,
+            })))
         }
     }
 
@@ -182,12 +226,58 @@ impl Verdict {
     fn end_of_session(message: String, gone: String) -> Self {
         Self {
             state: JobState::Failed,
-            result: Some(failed(message.clone())),
-            reason: Some(message),
-            cancel: None,
+            reason: Some(message.clone()),
             gone: Some(gone),
+            ..Self::done(Some(Left::Run(failed(message))))
         }
     }
+}
+
+impl From<MoveError> for Verdict {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Failed(reason) => Self::without_r(reason),
+            MoveError::Refused(refusal) => Self {
+                state: JobState::Failed,
+                reason: Some(refusal.message.clone()),
+                ..Self::done(Some(Left::Refusal(refusal)))
+            },
+        }
+    }
+}
+
+/// The state of a job that ended this way, and the text for its caller.
+fn told(ending: &Ending, wish: Option<Wish>, limit: u64) -> (JobState, String) {
+    match (ending, wish) {
+        (Ending::Succeeded, _) => (JobState::Succeeded, String::new()),
+        (Ending::Interrupted, Some(Wish::Cancel)) => {
+            (JobState::Cancelled, "it was cancelled".to_owned())
+        }
+        (Ending::Interrupted, Some(Wish::TimeOut)) => (
+            JobState::TimedOut,
+            format!("it ran longer than its {limit} s and was interrupted"),
+        ),
+        (Ending::Interrupted, Some(Wish::Close)) => {
+            (JobState::Cancelled, "its session was closed".to_owned())
+        }
+        (Ending::Interrupted, Some(Wish::Stop)) => {
+            (JobState::Lost, "its worker was stopped".to_owned())
+        }
+        (Ending::Interrupted, None) => (JobState::Failed, "interrupted".to_owned()),
+        (Ending::NoObject, _) => (JobState::Failed, "there is no such object".to_owned()),
+        (
+            Ending::ParseError { message }
+            | Ending::Error { message }
+            | Ending::ValueError { message }
+            | Ending::OutOfMemory { message },
+            _,
+        ) => (JobState::Failed, message.clone()),
+    }
+}
+
+/// What became of the wish when R unwound for it.
+fn confirmed(state: JobState) -> Option<CancelOutcome> {
+    matches!(state, JobState::Cancelled | JobState::TimedOut).then_some(CancelOutcome::Confirmed)
 }
 
 fn failed(message: String) -> RunResult {
@@ -282,7 +372,9 @@ mod tests {
         done.outputs = vec![serde_json::value::to_raw_value("12345678").unwrap()];
         let verdict = Verdict::of_run(done, &["x".to_owned()], None, 60, 9);
         assert_eq!(verdict.state, JobState::Failed);
-        let result = verdict.result.unwrap();
+        let Some(Left::Run(result)) = verdict.result else {
+            panic!("no result of a run");
+        };
         assert!(result.error_message.contains("WARREN_RESULT_MAX_BYTES"));
         assert!(result.output_parameters.is_empty());
     }

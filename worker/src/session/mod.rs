@@ -4,10 +4,17 @@ mod actor;
 mod aside;
 mod chunks;
 mod console;
+mod conversation;
 mod ending;
+mod execute;
+mod moving;
+mod objects;
 mod registry;
 mod run;
+mod snapshots;
 mod text;
 
-pub use actor::{Context, Mail};
+pub use actor::{Begin, Context, Mail};
 pub use registry::Registry;
+
+pub(crate) use moving::MoveError;

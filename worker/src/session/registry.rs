@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use warren_common::id::SessionId;
 use warren_common::telemetry::metrics;
 
-use super::actor::{Actor, AsideTask, Context, Mail};
+use super::actor::{Actor, AsideTask, Begin, Context, Mail};
 use super::aside::{Aside, Letter};
 use crate::host::Child;
 use crate::lease::Load;
@@ -62,16 +62,18 @@ impl Registry {
         &self.context
     }
 
-    /// Starts the task of a session that was opened just now; gives the child back when the session is here already.
+    /// Starts the task of a session that was opened just now, or is to be opened with a snapshot; gives the child back when the
+    /// session is here already.
     pub fn start(
         &self,
         id: SessionId,
         child: Child,
         permit: OwnedSemaphorePermit,
-        more: bool,
+        begin: Begin,
     ) -> Option<Child> {
         let (session, mail) = mpsc::channel(MAILBOX);
         let (aside, letters) = mpsc::channel(MAILBOX);
+        let later = aside.clone();
         match self.lock().entry(id) {
             Entry::Occupied(_) => return Some(child),
             Entry::Vacant(place) => drop(place.insert(Letters { session, aside })),
@@ -81,7 +83,8 @@ impl Registry {
         let beside = Aside::new(id, dir, self.context.clone(), letters, over.clone());
         let aside = AsideTask {
             over,
-            task: self.tasks.spawn(beside.live(more)),
+            letters: later,
+            task: self.tasks.spawn(beside.live(begin.more())),
         };
         let actor = Actor {
             id,
@@ -93,7 +96,7 @@ impl Registry {
         };
         let registry = self.clone();
         self.tasks.spawn(async move {
-            actor.live(more).await;
+            actor.live(begin).await;
             registry.lock().remove(&id);
             registry.count();
         });

@@ -37,6 +37,6 @@ pub async fn content(
         got_file(&app.blobs, got).await
     } else {
         let got: GotObject = outcome.read().ok_or_else(turn::unreadable)?;
-        bytes(&app.blobs, got.content).await
+        bytes(&app.blobs, got.content, &got.file).await
     }
 }

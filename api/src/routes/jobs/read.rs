@@ -116,7 +116,7 @@ fn about_file(job: JobId, outcome: &Outcome) -> Option<AboutContent> {
 fn about_object(job: JobId, outcome: &Outcome) -> Option<AboutContent> {
     let object: GotObject = outcome.read()?;
     Some(AboutContent {
-        name: None,
+        name: Some(object.file),
         size: object.content.size(),
         href: format!("/jobs/{job}/content"),
     })

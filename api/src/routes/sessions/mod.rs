@@ -20,6 +20,8 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::submit::{no_session, notify, session_over};
 
+/// The longest name of a session or snapshot, in bytes.
+const LONGEST_NAME: usize = 1024;
 /// How long a session that has ended answers 410.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
@@ -31,6 +33,18 @@ pub(super) async fn session_of(
 ) -> Result<Session, ApiError> {
     let found = sessions::find(&app.db, caller.id, id).await?;
     live(found.ok_or_else(no_session)?)
+}
+
+/// Refuses a label that cannot be stored.
+pub(super) fn check_name(name: Option<&str>) -> Result<(), ApiError> {
+    let bad = |text: String| Err(ApiError::BadRequest(text));
+    match name {
+        Some(name) if name.len() > LONGEST_NAME => {
+            bad(format!("name is longer than {LONGEST_NAME} bytes"))
+        }
+        Some(name) if name.contains('\0') => bad("name contains a NUL character".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 fn live(session: Session) -> Result<Session, ApiError> {

@@ -1,29 +1,24 @@
 //! `POST /sessions`
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use warren_common::id::{JobId, SessionId};
-use warren_common::model::{JobState, OpenRequest};
+use warren_common::id::{JobId, SessionId, SnapshotId};
+use warren_common::model::{JobState, OpenRequest, Refusal};
 use warren_common::store::jobs::{self, CancelVerdict, IdempotencyKey};
 
+use super::check_name;
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Key, OptionalBody, Prefer, Trace};
-use crate::router::SNAPSHOTS;
 use crate::routes::accepted::accepted;
+use crate::routes::snapshots::snapshot_of;
+use crate::routes::turn::succeeded;
 use crate::submit::{Opening, Placed, Work, session_over};
 use crate::watch::{Outcome, Waiter};
-
-/// The longest name, in bytes.
-const LONGEST_NAME: usize = 1024;
-/// How long an opening that came in the last moment may take to be seen.
-const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// What the session should be like; every member may be absent or null.
 #[derive(Deserialize)]
@@ -50,7 +45,10 @@ pub async fn open(
     key: Key,
     body: OptionalBody<CreateSessionRequest>,
 ) -> Result<Response, ApiError> {
-    check(&body.value)?;
+    let snapshot = check(&body.value)?;
+    if let Some(snapshot) = snapshot {
+        snapshot_of(&app, &caller, snapshot).await?;
+    }
     let (session, job) = (SessionId::new(), JobId::new());
     let key = key
         .over(&body.bytes)
@@ -64,7 +62,7 @@ pub async fn open(
         job,
         owner: caller.id,
         name: body.value.name,
-        request: serde_json::to_vec(&OpenRequest::default()).map_err(ApiError::internal)?,
+        request: serde_json::to_vec(&OpenRequest { snapshot }).map_err(ApiError::internal)?,
         traceparent,
     });
     let waiter = app.watch.expect(job);
@@ -95,7 +93,8 @@ pub async fn open(
     }
 }
 
-fn check(request: &CreateSessionRequest) -> Result<(), ApiError> {
+/// The snapshot that the session begins with, if the request makes sense.
+fn check(request: &CreateSessionRequest) -> Result<Option<SnapshotId>, ApiError> {
     let bad = |text: String| Err(ApiError::BadRequest(text));
     match request.runtime_type.as_deref() {
         None | Some("R") => {}
@@ -105,15 +104,11 @@ fn check(request: &CreateSessionRequest) -> Result<(), ApiError> {
             ));
         }
     }
-    if request.snapshot_id.is_some() {
-        return Err(ApiError::NotBuilt(SNAPSHOTS));
-    }
-    match &request.name {
-        Some(name) if name.len() > LONGEST_NAME => {
-            bad(format!("name is longer than {LONGEST_NAME} bytes"))
-        }
-        Some(name) if name.contains('\0') => bad("name contains a NUL character".to_owned()),
-        _ => Ok(()),
+    check_name(request.name.as_deref())?;
+    match request.snapshot_id.as_deref().map(str::parse) {
+        None => Ok(None),
+        Some(Ok(snapshot)) => Ok(Some(snapshot)),
+        Some(Err(_error)) => bad("snapshotId is no UUID".to_owned()),
     }
 }
 
@@ -128,6 +123,10 @@ fn answer(session_id: SessionId, outcome: &Outcome) -> Result<Response, ApiError
             warren_common::model::SessionState::Closed,
             reason,
         )),
+        _ if outcome.read::<Refusal>().is_some() => Err(match succeeded(outcome) {
+            Err(error) => error,
+            Ok(()) => ApiError::internal("a job that succeeded and was refused"),
+        }),
         _ => {
             let reason = reason.unwrap_or_else(|| outcome.state.word().to_owned());
             Err(ApiError::unavailable(format!(
@@ -145,7 +144,7 @@ async fn give_up(
     session: SessionId,
     waiter: &mut Waiter,
 ) -> Result<Response, ApiError> {
-    let asked = jobs::request_cancel(&app.db, caller.id, job).await;
+    let asked = jobs::withdraw(&app.db, caller.id, job).await;
     match asked {
         Ok(CancelVerdict::AtOnce) => {
             let seconds = app.config.open_wait.as_secs_f64();
@@ -153,10 +152,10 @@ async fn give_up(
                 "no worker had room for a session within {seconds} s"
             )))
         }
-        // It was opened in the last moment, or somebody closed it.
-        Ok(_over) => {
+        // It was opened in the last moment, or somebody closed it, or a worker is bringing in its snapshot.
+        Ok(_begun) => {
             app.watch.look_at(job);
-            match waiter.outcome(Some(LAST_LOOK)).await? {
+            match waiter.outcome(None).await? {
                 Some(outcome) => answer(session, &outcome),
                 None => Err(ApiError::InDoubt(job)),
             }
@@ -178,7 +177,7 @@ async fn session_opened_by(app: &App, caller: &Caller, job: JobId) -> Result<Ses
 mod tests {
     use super::*;
 
-    fn checked(json: &str) -> Result<(), ApiError> {
+    fn checked(json: &str) -> Result<Option<SnapshotId>, ApiError> {
         check(&serde_json::from_str(json).unwrap())
     }
 
@@ -194,7 +193,7 @@ mod tests {
         let python = checked(r#"{"runtimeType":"Python"}"#);
         assert!(matches!(python, Err(ApiError::BadRequest(_))));
         let snapshot = checked(r#"{"snapshotId":"1"}"#);
-        assert!(matches!(snapshot, Err(ApiError::NotBuilt(_))));
+        assert!(matches!(snapshot, Err(ApiError::BadRequest(_))));
         let nul = checked(r#"{"name":"a\u0000"}"#);
         assert!(matches!(nul, Err(ApiError::BadRequest(_))));
     }

@@ -24,6 +24,20 @@ pub async fn request_cancel(
     owner: PrincipalId,
     id: JobId,
 ) -> Result<CancelVerdict, DbError> {
+    cancel(db, owner, id, true).await
+}
+
+/// Cancels a job if no worker has begun it; else it is [`CancelVerdict::Over`] or runs on.
+pub async fn withdraw(db: &Db, owner: PrincipalId, id: JobId) -> Result<CancelVerdict, DbError> {
+    cancel(db, owner, id, false).await
+}
+
+async fn cancel(
+    db: &Db,
+    owner: PrincipalId,
+    id: JobId,
+    also_running: bool,
+) -> Result<CancelVerdict, DbError> {
     const SQL: &str = "-- jobs::request_cancel
         WITH asked AS (
             UPDATE jobs
@@ -31,7 +45,7 @@ pub async fn request_cancel(
                    finished_at = CASE WHEN state = 'running' THEN NULL ELSE now() END,
                    reason = CASE WHEN state = 'running' THEN reason ELSE 'it was cancelled before it began' END,
                    cancel_requested_at = coalesce(cancel_requested_at, now())
-             WHERE id = $1 AND owner_id = $2 AND state IN ('waiting', 'queued', 'running')
+             WHERE id = $1 AND owner_id = $2 AND (state IN ('waiting', 'queued') OR state = 'running' AND $3)
             RETURNING kind, state, session_id, worker_id
         ), closed AS (
             UPDATE sessions s SET state = 'closed', ended_at = now(), state_reason = 'its opening was cancelled'
@@ -49,7 +63,11 @@ pub async fn request_cancel(
         match db
             .conn()
             .await?
-            .query("jobs::request_cancel", SQL, &[&id.uuid(), &owner.uuid()])
+            .query(
+                "jobs::request_cancel",
+                SQL,
+                &[&id.uuid(), &owner.uuid(), &also_running],
+            )
             .await
         {
             Err(error) if error.may_retry() && tries < 3 => tries += 1,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::{Db, DbError};
 use crate::id::{ApiId, JobId, PrincipalId, SessionId};
-use crate::model::{JobKind, UnknownWord, WorkerIdentity};
+use crate::model::{JobKind, OpenRequest, UnknownWord, WorkerIdentity};
 
 /// A job that this worker may run now.
 #[derive(Debug)]
@@ -130,6 +130,36 @@ pub async fn aside_running_here(
     let mut conn = db.conn().await?;
     let rows = conn.query("jobs::aside_running_here", SQL, params).await?;
     Ok(rows.iter().map(claimed).collect())
+}
+
+/// Claims the opening of a session that begins with a snapshot; `None` when another worker has it, or when it asks for none.
+/// One that this worker claimed already is told again, for an answer that was lost. Claimed durably: what follows may run
+/// code of the user's.
+pub async fn claim_opening(
+    db: &Db,
+    me: WorkerIdentity,
+    job: JobId,
+) -> Result<Option<Claimed>, DbError> {
+    const SQL: &str = "-- jobs::claim_opening
+        WITH taken AS (
+            UPDATE jobs j
+               SET state = 'running', worker_id = $1, epoch = $2, started_at = now(),
+                   attempt = CASE WHEN j.state = 'queued' THEN j.attempt + 1 ELSE j.attempt END
+              FROM workers w
+             WHERE j.id = $3 AND j.kind = 'open_session' AND j.finished_at IS NULL AND j.request <> $4
+               AND (j.state = 'queued' OR j.worker_id = $1 AND j.epoch = $2)
+               AND w.id = $1 AND w.epoch = $2 AND w.state = 'alive'
+            RETURNING j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+                      j.cancel_requested_at IS NOT NULL AS cancel_requested
+        ), held AS (
+            UPDATE sessions s SET worker_id = $1, epoch = $2 FROM taken t WHERE s.id = t.session_id AND s.state = 'opening'
+        )
+        SELECT * FROM taken";
+    let params: &[&(dyn ToSql + Sync)] =
+        &[&me.id.uuid(), &me.epoch, &job.uuid(), &OpenRequest::PLAIN];
+    let mut conn = db.conn().await?;
+    let rows = conn.query("jobs::claim_opening", SQL, params).await?;
+    Ok(rows.first().map(claimed))
 }
 
 fn claimed(row: &Row) -> Claimed {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::super::{Db, DbError, storable};
+use super::super::snapshots::{self, NewSnapshot};
+use super::super::{Conn, Db, DbError, storable};
 use crate::id::{ApiId, JobId};
 use crate::model::{CancelOutcome, JobState, WorkerIdentity};
 
@@ -26,6 +27,8 @@ pub struct Completion {
     pub reason: Option<String>,
     /// What became of a wish to cancel.
     pub cancel: Option<CancelOutcome>,
+    /// A snapshot that is whole in the object store; it exists from the commit of this on.
+    pub snapshot: Option<NewSnapshot>,
 }
 
 /// What the database said of a completion that it took.
@@ -44,6 +47,34 @@ pub struct Completed {
 /// Postgres has forgotten it (`docs/decisions/0003-asynchronous-claims.md`).
 pub async fn complete(
     db: &Db,
+    me: WorkerIdentity,
+    completions: &[Completion],
+) -> Result<HashMap<JobId, Completed>, DbError> {
+    complete_on(&mut db.conn().await?, me, completions).await
+}
+
+/// Completes the creation of a snapshot and makes its row, both or none.
+pub async fn complete_with_snapshot(
+    db: &Db,
+    me: WorkerIdentity,
+    completion: &Completion,
+    snapshot: &NewSnapshot,
+) -> Result<HashMap<JobId, Completed>, DbError> {
+    let mut tx = db
+        .conn()
+        .await?
+        .begin("jobs::complete_with_snapshot")
+        .await?;
+    let done = complete_on(&mut tx, me, std::slice::from_ref(completion)).await?;
+    if done.contains_key(&completion.job) {
+        snapshots::insert(&mut tx, completion.job, snapshot).await?;
+    }
+    tx.commit("jobs::complete_with_snapshot").await?;
+    Ok(done)
+}
+
+async fn complete_on(
+    conn: &mut Conn,
     me: WorkerIdentity,
     completions: &[Completion],
 ) -> Result<HashMap<JobId, Completed>, DbError> {
@@ -101,11 +132,7 @@ pub async fn complete(
         &reasons,
         &cancels,
     ];
-    let rows = db
-        .conn()
-        .await?
-        .query("jobs::complete", SQL, params)
-        .await?;
+    let rows = conn.query("jobs::complete", SQL, params).await?;
     Ok(rows
         .iter()
         .map(|row| {

@@ -104,10 +104,12 @@ fn form_of(declared: Option<RType>) -> (Form, Form) {
     }
 }
 
+/// The symbol of a name.
+///
 /// # Safety
 ///
 /// Runs inside a protected call.
-unsafe fn symbol(name: &str) -> Sexp {
+pub(crate) unsafe fn symbol(name: &str) -> Sexp {
     // SAFETY: the fresh string is protected while it is interned as a symbol.
     unsafe {
         let text = (f().Rf_protect)(build::char(name));
@@ -123,13 +125,25 @@ unsafe fn symbol(name: &str) -> Sexp {
 ///
 /// Runs inside a protected call.
 unsafe fn global(symbol: Sexp) -> Sexp {
-    const PROMISE: i32 = 5;
-    // SAFETY: the global environment is always alive; a promise found in it is protected while it is forced.
+    // SAFETY: the global environment is always alive.
     unsafe {
         let value = (f().Rf_findVarInFrame)(*v().R_GlobalEnv, symbol);
         if value == *v().R_UnboundValue {
             return *v().R_NilValue;
         }
+        forced(value)
+    }
+}
+
+/// The value of a promise; anything else as it is.
+///
+/// # Safety
+///
+/// Runs inside a protected call.
+pub(crate) unsafe fn forced(value: Sexp) -> Sexp {
+    const PROMISE: i32 = 5;
+    // SAFETY: a promise is protected while it is forced.
+    unsafe {
         if (f().TYPEOF)(value) != PROMISE {
             return value;
         }

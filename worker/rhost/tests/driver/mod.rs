@@ -18,14 +18,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendFlags, SocketFlags, SocketType,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use rustix::process::{Pid, Signal};
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use warren_rhost::control::{Exit, FromParent, Hello, MAX_PACKET_BYTES, ToParent};
 use warren_rhost::frame;
-use warren_rhost::session::{Done, Ending, FromChild, Input, Output, RType, Run, ToChild};
+use warren_rhost::session::{
+    Ask, Done, Ending, FromChild, Input, Output, RType, Run, ToChild, Workspace,
+};
 
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -411,6 +413,70 @@ impl Session {
         self.frames.write_all(payload).unwrap();
     }
 
+    /// Asks something of the workspace.
+    pub(crate) fn ask(&mut self, ask: Ask) -> Answer {
+        self.start_asking(ask, None);
+        self.answer()
+            .unwrap_or_else(|| panic!("the child ended: {}", self.console()))
+    }
+
+    /// Sends a question without waiting for its end.
+    pub(crate) fn start_asking(&mut self, ask: Ask, pipe: Option<OwnedFd>) {
+        self.runs += 1;
+        let message = ToChild::Workspace(Workspace {
+            run: self.runs,
+            ask,
+        });
+        let payload = serde_json::to_vec(&message).unwrap();
+        let mut frame = frame::header(&payload, MAX_FRAME).unwrap().to_vec();
+        frame.extend_from_slice(&payload);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let end: Vec<_> = pipe.iter().map(AsFd::as_fd).collect();
+        if !end.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(&end));
+        }
+        let sent = rustix::net::sendmsg(
+            &self.frames,
+            &[IoSlice::new(&frame)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        );
+        assert_eq!(sent, Ok(frame.len()));
+    }
+
+    /// What R writes when it is asked to.
+    pub(crate) fn saved(&mut self, ask: Ask) -> (Answer, Vec<u8>) {
+        let (reading, writing) = pipe();
+        self.start_asking(ask, Some(writing));
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            std::fs::File::from(reading)
+                .read_to_end(&mut bytes)
+                .unwrap();
+            bytes
+        });
+        let answer = self
+            .answer()
+            .unwrap_or_else(|| panic!("the child ended: {}", self.console()));
+        (answer, reader.join().unwrap())
+    }
+
+    /// Gives R these bytes as a saved workspace.
+    pub(crate) fn load(&mut self, bytes: Vec<u8>) -> Answer {
+        let (reading, writing) = pipe();
+        self.start_asking(Ask::LoadImage, Some(reading));
+        let writer = std::thread::spawn(move || {
+            // R may have seen enough.
+            let _ = std::fs::File::from(writing).write_all(&bytes);
+        });
+        let answer = self
+            .answer()
+            .unwrap_or_else(|| panic!("the child ended: {}", self.console()));
+        writer.join().unwrap();
+        answer
+    }
+
     /// Sends bytes that need not be a frame.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         // The child may have had enough of them already.
@@ -504,11 +570,25 @@ impl Session {
         rustix::process::pidfd_send_signal(&self.pidfd, Signal::INT).unwrap();
     }
 
+    /// Interrupts again and again: what comes before the child has begun is forgotten.
+    pub(crate) fn interrupt_until_answered(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !readable(&self.frames, Duration::from_millis(5)) {
+            assert!(Instant::now() < deadline, "the child does not unwind");
+            self.interrupt();
+        }
+    }
+
     /// Closes the frame socket: the child must end.
     pub(crate) fn hang_up(&mut self) {
         // The child may have gone first.
         let _ = self.frames.shutdown(std::net::Shutdown::Both);
     }
+}
+
+/// Reading end and writing end.
+pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap()
 }
 
 /// Whether the descriptor has something to say within the time.

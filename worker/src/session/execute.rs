@@ -1,0 +1,37 @@
+//! Running code.
+
+use warren_common::model::ExecuteRequest;
+use warren_rhost::session::{Input, Output, Run, ToChild};
+
+use super::conversation::Conversation;
+use super::ending::Verdict;
+
+/// Runs the code of a job as R's console would.
+pub(super) async fn execute(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
+    let request: ExecuteRequest = talk.request()?;
+    if let Some(seconds) = request.timeout_seconds {
+        talk.limit_to(seconds);
+    }
+    let names = request.outputs.clone();
+    let message = message(request, talk.context.config.result_max_bytes);
+    Ok(talk.run(&message, &names).await)
+}
+
+fn message(request: ExecuteRequest, max_output_bytes: u64) -> ToChild {
+    let inputs = request.inputs.into_iter().map(|input| Input {
+        name: input.name,
+        r#type: None,
+        value: input.value,
+    });
+    let outputs = request
+        .outputs
+        .into_iter()
+        .map(|name| Output { name, r#type: None });
+    ToChild::Run(Run {
+        run: 0,
+        code: request.code,
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+        max_output_bytes,
+    })
+}
