@@ -121,8 +121,8 @@ impl Identities {
             Err(why) => say(
                 "own user",
                 ProtectionState::Weaker,
-                "sessions run as the worker's user: they can see, not read, what belongs to it, and before Landlock ABI 6 \
-                 signal its processes"
+                "sessions run as the worker's user: they can see, not read, what belongs to it, change modes and times of \
+                 its files, lower the priority of its processes, and before Landlock ABI 6 signal these"
                     .to_owned(),
                 Some(why),
             ),

@@ -60,7 +60,7 @@ unsafe fn strings<'a>(length: usize, item: impl Fn(usize) -> Option<&'a str>) ->
     }
 }
 
-/// A `CHARSXP` in UTF-8. R strings end at 2^31 bytes and hold no NUL: both are refused before this is called.
+/// A `CHARSXP` in UTF-8. A NUL in it is an R error. R's strings end at 2^31 bytes, which is more than the worker's frames hold.
 pub(crate) unsafe fn char(text: &str) -> Sexp {
     // SAFETY: as in `build`.
     unsafe {
