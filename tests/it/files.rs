@@ -453,8 +453,8 @@ async fn a_large_file_goes_through_the_store_and_leaves_nothing_there_that_nobod
         house.sql_value("SELECT sum(bytes) FROM transfers").await,
         bytes.len().to_string()
     );
-    // One for each 4 MiB.
-    assert_eq!(house.blobs().len(), 6);
+    // One for each 2 MiB.
+    assert_eq!(house.blobs().len(), 11);
     let rows = "SELECT max(length(request) + coalesce(length(result), 0)) < 100000 FROM jobs";
     assert_eq!(house.sql_value(rows).await, "t");
     assert!(session.get_file("small").await.expect(200) == small);
