@@ -18,7 +18,7 @@ use crate::id::TransferId;
 use crate::model::Content;
 
 /// Segments that are fetched ahead.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 /// How long a reader of a stream may take for a piece.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,6 @@
 //! The S3-compatible object store. Nothing outside this module knows that it is S3.
 //!
-//! Blobs stream: whatever the size, an [`Upload`] holds at most two pieces in memory and a [`Download`] three. A blob is
+//! Blobs stream: whatever the size, an [`Upload`] holds at most 16 MiB in memory and a [`Download`] 10. A blob is
 //! never changed; it is written under a fresh key, becomes visible by the row that points at it, and is deleted after that
 //! row. Every wait has a limit.
 //!
@@ -39,10 +39,10 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Bytes of an object of a transfer, but for the last.
-const SEGMENT: usize = 4 * 1024 * 1024;
+const SEGMENT: usize = 2 * 1024 * 1024;
 /// Uploads of one process at one moment: together they hold 512 MiB of pieces at most. Others wait for a place.
 const UPLOADS: usize = 32;
-/// Downloads of transfers of one process at one moment: together they hold 768 MiB at most.
+/// Downloads of transfers of one process at one moment: together they hold 640 MiB at most.
 const DOWNLOADS: usize = 64;
 /// How long one more waits.
 const PLACE_LIMIT: Duration = Duration::from_secs(60);

@@ -14,8 +14,10 @@ use super::{BlobError, BlobKey, Blobs, PLACE_LIMIT, SEGMENT, attempts_of};
 
 /// Bytes of a part of a blob that is one object. S3 takes ten thousand parts, so a snapshot may have 80 GiB.
 const PART: usize = 8 * 1024 * 1024;
-/// Pieces in memory: those on their way and the one that fills.
-const AT_ONCE: usize = 2;
+/// Bytes in memory: of the pieces on their way and the one that fills.
+const MEMORY: usize = 2 * PART;
+/// Pieces on their way. A store takes several at a time faster than one after another.
+const AT_ONCE: usize = 4;
 /// How long one attempt to send a piece may take: enough for 2 Mbit/s.
 const PIECE_LIMIT: Duration = Duration::from_secs(40);
 /// How long the store may take to put the parts together; some copy them.
@@ -125,7 +127,8 @@ impl Upload {
             let place = place.map_err(|elapsed| self.blobs.away(elapsed))?;
             self.place = place.ok();
         }
-        while self.under_way.len() >= AT_ONCE {
+        let at_once = AT_ONCE.min(MEMORY / self.piece_size());
+        while self.under_way.len() >= at_once {
             self.one_done().await?;
         }
         // Whole at once when it is not the first: a buffer that grows is copied each time.

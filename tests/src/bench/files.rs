@@ -173,7 +173,7 @@ async fn put(
     timed(plan, async {
         let mut stream = TcpStream::connect(addr).await?;
         stream.write_all(head.as_bytes()).await?;
-        let piece: Vec<u8> = (0..PIECE).map(|at| (at % 251) as u8).collect();
+        let piece: Vec<u8> = (0..=250).cycle().take(PIECE).collect();
         let mut left = plan.file_bytes();
         while left > 0 {
             let size = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));

@@ -1,15 +1,17 @@
 //! Jobs of a session that need no R: done beside the session's task, while R is busy or not.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use warren_common::id::{JobId, SessionId};
+use warren_common::id::{JobId, SessionId, TransferId};
 use warren_common::model::{CancelOutcome, JobKind, JobState};
 use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::telemetry::metrics;
@@ -229,18 +231,28 @@ async fn work_on(context: &Context, dir: PathBuf, claimed: Claimed, cancel: Canc
     } else {
         tracing::warn!("{} was not this worker's to complete any more", claimed.job);
     }
-    let sent = match &claimed.kind {
-        Ok(kind) => files::sent_with(*kind, &claimed.request),
-        Err(_unknown) => Vec::new(),
-    };
-    if let Err(error) = context.transfers.blobs.discard(&context.db, &sent).await {
-        tracing::debug!(error = %error, "What was sent stays in the store until it expires");
+    if let Ok(kind) = &claimed.kind {
+        discard(context, files::sent_with(*kind, &claimed.request));
     }
+}
+
+/// Removes what nobody needs any more, without anybody waiting for it; what cannot be removed now expires.
+fn discard(context: &Context, sent: Vec<TransferId>) {
+    let (db, blobs) = (context.db.clone(), context.transfers.blobs.clone());
+    tokio::spawn(async move {
+        if let Err(error) = blobs.discard(&db, &sent).await {
+            tracing::debug!(error = %error, "What was sent stays in the store until it expires");
+        }
+    });
 }
 
 async fn perform(files: &Files, claimed: &Claimed) -> Result<Option<Vec<u8>>, FilesError> {
     match &claimed.kind {
-        Ok(kind) => files.perform(*kind, &claimed.request).await,
+        // A job that fails in an unforeseen way must end all the same.
+        Ok(kind) => AssertUnwindSafe(files.perform(*kind, &claimed.request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| Err(FilesError::Failed("a fault of the worker".to_owned()))),
         Err(unknown) => Err(FilesError::Failed(format!(
             "this worker is older than the job: {unknown}"
         ))),

@@ -138,7 +138,7 @@ async fn arrive(dir: &Path, name: String, mut download: Download) -> Moved<Tree>
     let (scratch, mut file) = blocking(move || {
         let scratch = Scratch::new(&session)?;
         let file = scratch.create("object")?;
-        Ok((scratch, file))
+        Ok::<_, std::io::Error>((scratch, file))
     })
     .await?;
     while let Some(piece) = download.next().await? {

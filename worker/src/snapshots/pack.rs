@@ -168,12 +168,14 @@ mod tests {
         zip.rewind().unwrap();
         std::io::copy(&mut zip, &mut File::create(&file).unwrap()).unwrap();
         let to = dir.path().join("to");
-        let unzip = Command::new("unzip")
+        let mut unzip = Command::new("unzip");
+        let done = unzip
             .arg("-q")
             .arg(&file)
             .arg("-d")
-            .arg(&to);
-        let done = unzip.output().unwrap();
+            .arg(&to)
+            .output()
+            .unwrap();
         assert!(done.status.success(), "{done:?}");
         assert_eq!(fs::read(to.join(IMAGE)).unwrap(), b"the image");
         assert_eq!(fs::read(to.join(".library/p/data")).unwrap(), b"of p");
