@@ -13,6 +13,8 @@ pub enum Group {
     Api,
     /// A worker with 1,000 open sessions beside one with a single session; needs about 2 GB
     Sessions,
+    /// Snapshots of a session with a data frame of 100 MB, beside R's own save and load
+    Snapshots,
 }
 
 impl fmt::Display for Group {
@@ -21,6 +23,7 @@ impl fmt::Display for Group {
             Self::Host => "host",
             Self::Api => "api",
             Self::Sessions => "sessions",
+            Self::Snapshots => "snapshots",
         })
     }
 }
