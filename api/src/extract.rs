@@ -1,6 +1,7 @@
 //! What handlers take from a request, each with an Error body of its own when it is not there.
 
 mod body;
+mod disposition;
 mod prefer;
 mod raw;
 mod upload;

@@ -1,15 +1,31 @@
 //! Answers of bytes, as RFC 9110 has them: whole or a range, with a tag and a name.
 
+use std::convert::Infallible;
+use std::fmt::Write;
+
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use warren_common::blobs::{BlobKey, Blobs};
 use warren_common::model::{ByteRange, Content, Got, GotFile, Wanted};
 
+use crate::app::Shared;
 use crate::error::ApiError;
 
-/// What the headers of a request want of a file.
-pub(super) fn wanted(method: &Method, headers: &HeaderMap) -> Wanted {
+/// What a request wants of a file, by its method and headers.
+pub struct Conditions(pub Wanted);
+
+impl FromRequestParts<Shared> for Conditions {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Shared) -> Result<Self, Infallible> {
+        Ok(Self(wanted(&parts.method, &parts.headers)))
+    }
+}
+
+fn wanted(method: &Method, headers: &HeaderMap) -> Wanted {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let tags = headers.get_all(header::IF_NONE_MATCH).iter();
     let tags = tags.filter_map(|value| value.to_str().ok());
@@ -202,7 +218,8 @@ fn disposition(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")

@@ -5,13 +5,24 @@ use std::str::FromStr;
 
 use crate::id::{SnapshotId, TransferId};
 
-/// What a blob holds, and so its key in the bucket.
+/// What a blob holds, and so its key in the bucket. A transfer of more than a segment is several objects, the second of which has
+/// the key `transfers/{id}.1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BlobKey {
     /// The zip of a snapshot: `snapshots/{id}.zip`.
     Snapshot(SnapshotId),
     /// Bytes on their way between a caller and a session: `transfers/{id}`.
     Transfer(TransferId),
+}
+
+impl BlobKey {
+    /// The key of one of its objects.
+    pub(super) fn object(self, nth: u32) -> String {
+        match nth {
+            0 => self.to_string(),
+            nth => format!("{self}.{nth}"),
+        }
+    }
 }
 
 impl fmt::Display for BlobKey {
@@ -37,7 +48,15 @@ impl FromStr for BlobKey {
                 .strip_suffix(".zip")
                 .and_then(|id| id.parse().ok())
                 .map(Self::Snapshot),
-            Some(("transfers", id)) => id.parse().ok().map(Self::Transfer),
+            Some(("transfers", object)) => {
+                let (id, nth) = object.split_once('.').unwrap_or((object, "0"));
+                let read = id.parse().ok().zip(nth.parse().ok());
+                return read
+                    .map(|(id, nth)| (Self::Transfer(id), nth))
+                    .filter(|(read, nth): &(Self, u32)| read.object(*nth) == key)
+                    .map(|(read, _nth)| read)
+                    .ok_or(ForeignKey);
+            }
             _ => None,
         };
         // An id has several spellings, a blob one key.
@@ -56,7 +75,16 @@ mod tests {
             BlobKey::Snapshot(SnapshotId::new()),
             BlobKey::Transfer(TransferId::new()),
         ] {
-            assert_eq!(key.to_string().parse(), Ok(key));
+            assert_eq!(key.object(0).parse(), Ok(key));
+        }
+    }
+
+    #[test]
+    fn every_object_of_a_transfer_is_the_transfer_s() {
+        let key = BlobKey::Transfer(TransferId::new());
+        for nth in [1, 12] {
+            assert_eq!(key.object(nth), format!("{key}.{nth}"));
+            assert_eq!(key.object(nth).parse(), Ok(key));
         }
     }
 
@@ -66,6 +94,9 @@ mod tests {
         for key in [
             String::new(),
             format!("transfers/{id}.zip"),
+            format!("transfers/{id}.0"),
+            format!("transfers/{id}.01"),
+            format!("transfers/{id}."),
             format!("transfers/{}", id.to_string().to_uppercase()),
             format!("transfers/{}", id.uuid().simple()),
             format!("snapshots/{id}"),

@@ -1,8 +1,11 @@
 //! The S3-compatible object store. Nothing outside this module knows that it is S3.
 //!
-//! Blobs stream: whatever the size, an [`Upload`] holds at most two parts in memory and a [`Download`] a few pieces. A blob is
+//! Blobs stream: whatever the size, an [`Upload`] holds at most two pieces in memory and a [`Download`] three. A blob is
 //! never changed; it is written under a fresh key, becomes visible by the row that points at it, and is deleted after that
 //! row. Every wait has a limit.
+//!
+//! A snapshot is one object, which other programs may read as well. A transfer is an object for each [`SEGMENT`]: nobody knows its
+//! length when it begins, and putting an object together of parts costs some stores as much as storing it.
 
 mod download;
 mod gather;
@@ -35,9 +38,13 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the store may be silent while bytes are on their way.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Uploads of one process at one moment: together they hold 512 MiB of parts at most. Others wait for a place.
+/// Bytes of an object of a transfer, but for the last.
+const SEGMENT: usize = 4 * 1024 * 1024;
+/// Uploads of one process at one moment: together they hold 512 MiB of pieces at most. Others wait for a place.
 const UPLOADS: usize = 32;
-/// How long they wait.
+/// Downloads of transfers of one process at one moment: together they hold 768 MiB at most.
+const DOWNLOADS: usize = 64;
+/// How long one more waits.
 const PLACE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What could not be done with the object store.
@@ -82,6 +89,8 @@ pub struct Blobs {
     transfers_kept: Duration,
     /// Uploads that may have parts in memory.
     uploads: Arc<Semaphore>,
+    /// Downloads that may have segments in memory.
+    downloads: Arc<Semaphore>,
 }
 
 impl Blobs {
@@ -110,6 +119,7 @@ impl Blobs {
             bucket: config.bucket.clone(),
             transfers_kept: Duration::from_secs(config.transfer_seconds.into()),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
         }
     }
 
@@ -121,8 +131,23 @@ impl Blobs {
 
     /// Removes a blob. There is nothing wrong with one that is gone already.
     pub async fn delete(&self, key: BlobKey) -> Result<(), BlobError> {
+        match key {
+            BlobKey::Snapshot(_) => self.delete_object(key.to_string()).await,
+            BlobKey::Transfer(_) => loop {
+                let objects = self.objects_of(key).await?;
+                if objects.is_empty() {
+                    return Ok(());
+                }
+                for object in objects {
+                    self.delete_object(object).await?;
+                }
+            },
+        }
+    }
+
+    async fn delete_object(&self, object: String) -> Result<(), BlobError> {
         let request = self.client.delete_object().bucket(&self.bucket);
-        match request.key(key.to_string()).send().await {
+        match request.key(object).send().await {
             Ok(_gone) => Ok(()),
             // S3 says nothing of a missing key, but not every store is S3.
             Err(error) if is_missing(&error) => Ok(()),

@@ -10,23 +10,23 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::bytes::{Bytes, BytesMut};
 
-use super::{BlobError, BlobKey, Blobs, PLACE_LIMIT, attempts_of};
+use super::{BlobError, BlobKey, Blobs, PLACE_LIMIT, SEGMENT, attempts_of};
 
-/// Bytes of one part. S3 takes ten thousand of them, so a blob may have 80 GiB.
+/// Bytes of a part of a blob that is one object. S3 takes ten thousand parts, so a snapshot may have 80 GiB.
 const PART: usize = 8 * 1024 * 1024;
-/// Parts in memory: those on their way and the one that fills.
-const PARTS_AT_ONCE: usize = 2;
-/// How long one attempt to send a part may take: enough for 2 Mbit/s.
-const PART_LIMIT: Duration = Duration::from_secs(40);
+/// Pieces in memory: those on their way and the one that fills.
+const AT_ONCE: usize = 2;
+/// How long one attempt to send a piece may take: enough for 2 Mbit/s.
+const PIECE_LIMIT: Duration = Duration::from_secs(40);
 /// How long the store may take to put the parts together; some copy them.
 const COMPLETE_LIMIT: Duration = Duration::from_secs(180);
-
 /// How long removing what was not finished is tried.
 const UNDO_LIMIT: Duration = Duration::from_secs(30);
 
 /// A blob that is being written. Until [`Upload::finish`] says so there is none; dropped before that, it leaves nothing.
 ///
-/// Each part carries its checksum, which the store verifies. The bytes themselves are not signed: over TLS that would be
+/// A transfer becomes an object for each [`SEGMENT`]; whatever else becomes one object, of a multipart upload if it is large.
+/// Each piece carries its checksum, which the store verifies. The bytes themselves are not signed: over TLS that would be
 /// work done twice, and without TLS whoever can change them can read them as well.
 pub struct Upload {
     blobs: Blobs,
@@ -34,19 +34,15 @@ pub struct Upload {
     limit: u64,
     size: u64,
     filling: BytesMut,
-    /// Leave to hold parts in memory.
+    /// Leave to hold pieces in memory.
     place: Option<OwnedSemaphorePermit>,
-    parts: Option<Parts>,
+    sent: u32,
+    under_way: JoinSet<Result<CompletedPart, BlobError>>,
+    /// The multipart upload that the store knows of.
+    multipart: Option<String>,
+    parts: Vec<CompletedPart>,
     /// What the store may hold of it must go again if this is dropped now.
     unfinished: bool,
-}
-
-/// A multipart upload that the store knows of.
-struct Parts {
-    upload_id: String,
-    sent: i32,
-    under_way: JoinSet<Result<CompletedPart, BlobError>>,
-    done: Vec<CompletedPart>,
 }
 
 impl Blobs {
@@ -59,29 +55,32 @@ impl Blobs {
             size: 0,
             filling: BytesMut::new(),
             place: None,
-            parts: None,
+            sent: 0,
+            under_way: JoinSet::new(),
+            multipart: None,
+            parts: Vec::new(),
             unfinished: false,
         }
     }
 }
 
 impl Upload {
-    /// Takes the next piece. Waits while the store is behind by more than a part; after an error the blob is lost.
-    pub async fn write(&mut self, mut piece: Bytes) -> Result<(), BlobError> {
-        self.size += piece.len() as u64;
+    /// Takes the next bytes. Waits while the store is behind by more than a piece; after an error the blob is lost.
+    pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), BlobError> {
+        self.size += bytes.len() as u64;
         if self.size > self.limit {
             return Err(BlobError::TooLarge { limit: self.limit });
         }
-        while !piece.is_empty() {
-            let room = PART - self.filling.len();
-            let taken = piece.split_to(room.min(piece.len()));
+        let piece_size = self.piece_size();
+        while !bytes.is_empty() {
+            let room = piece_size - self.filling.len();
+            let taken = bytes.split_to(room.min(bytes.len()));
             if self.filling.is_empty() {
                 self.make_room().await?;
             }
             self.filling.extend_from_slice(&taken);
-            if self.filling.len() == PART {
-                let part = std::mem::take(&mut self.filling).freeze();
-                self.send_part(part).await?;
+            if self.filling.len() == piece_size {
+                self.send().await?;
             }
         }
         Ok(())
@@ -89,13 +88,17 @@ impl Upload {
 
     /// Makes the blob of everything written, and says how many bytes it is.
     pub async fn finish(mut self) -> Result<u64, BlobError> {
-        let rest = std::mem::take(&mut self.filling).freeze();
-        self.unfinished = true;
-        if self.parts.is_none() {
-            self.put_whole(rest).await?;
+        if self.sent == 0 {
+            // All of it fits into one object, also when there is nothing of it.
+            let bytes = self.take_filling();
+            self.unfinished = true;
+            put(self.blobs.clone(), self.key, 0, bytes).await?;
         } else {
-            if !rest.is_empty() {
-                self.send_part(rest).await?;
+            if !self.filling.is_empty() {
+                self.send().await?;
+            }
+            while !self.under_way.is_empty() {
+                self.one_done().await?;
             }
             self.complete().await?;
         }
@@ -103,7 +106,18 @@ impl Upload {
         Ok(self.size)
     }
 
-    /// Waits until there is memory for another part.
+    fn piece_size(&self) -> usize {
+        match self.key {
+            BlobKey::Transfer(_) => SEGMENT,
+            BlobKey::Snapshot(_) => PART,
+        }
+    }
+
+    fn take_filling(&mut self) -> Bytes {
+        std::mem::take(&mut self.filling).freeze()
+    }
+
+    /// Waits until there is memory for another piece.
     async fn make_room(&mut self) -> Result<(), BlobError> {
         if self.place.is_none() {
             let uploads = Arc::clone(&self.blobs.uploads);
@@ -111,37 +125,50 @@ impl Upload {
             let place = place.map_err(|elapsed| self.blobs.away(elapsed))?;
             self.place = place.ok();
         }
-        if let Some(parts) = &mut self.parts {
-            while parts.under_way.len() >= PARTS_AT_ONCE {
-                parts.one_done().await?;
-            }
+        while self.under_way.len() >= AT_ONCE {
+            self.one_done().await?;
         }
-        // Whole at once when it is not the first: a part that grows is copied each time.
-        let capacity = if self.parts.is_some() { PART } else { 0 };
-        self.filling.reserve(capacity);
+        // Whole at once when it is not the first: a buffer that grows is copied each time.
+        if self.sent > 0 {
+            self.filling.reserve(self.piece_size());
+        }
         Ok(())
     }
 
-    async fn send_part(&mut self, part: Bytes) -> Result<(), BlobError> {
-        let mut parts = match self.parts.take() {
-            Some(parts) => parts,
-            None => self.begin_parts().await?,
-        };
-        parts.sent += 1;
-        let sending = send(
-            self.blobs.clone(),
-            self.key,
-            parts.upload_id.clone(),
-            parts.sent,
-            part,
-        );
-        parts.under_way.spawn(sending);
-        self.parts = Some(parts);
+    /// Sends what has filled.
+    async fn send(&mut self) -> Result<(), BlobError> {
         self.unfinished = true;
+        let bytes = self.take_filling();
+        let (blobs, key, nth) = (self.blobs.clone(), self.key, self.sent);
+        self.sent += 1;
+        if let BlobKey::Transfer(_) = key {
+            self.under_way.spawn(put(blobs, key, nth, bytes));
+            return Ok(());
+        }
+        let upload_id = if let Some(upload_id) = &self.multipart {
+            upload_id.clone()
+        } else {
+            let begun = self.begin_parts().await?;
+            self.multipart.insert(begun).clone()
+        };
+        self.under_way
+            .spawn(send_part(blobs, key, upload_id, nth, bytes));
         Ok(())
     }
 
-    async fn begin_parts(&self) -> Result<Parts, BlobError> {
+    /// Waits for one of the pieces under way.
+    async fn one_done(&mut self) -> Result<(), BlobError> {
+        match self.under_way.join_next().await {
+            Some(Ok(part)) => {
+                self.parts.push(part?);
+                Ok(())
+            }
+            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+            None => Ok(()),
+        }
+    }
+
+    async fn begin_parts(&self) -> Result<String, BlobError> {
         let request = self.blobs.client.create_multipart_upload();
         let begun = request
             .bucket(&self.blobs.bucket)
@@ -150,47 +177,24 @@ impl Upload {
             .send()
             .await
             .map_err(|error| self.blobs.away(error))?;
-        let upload_id = begun.upload_id.unwrap_or_default();
-        Ok(Parts {
-            upload_id,
-            sent: 0,
-            under_way: JoinSet::new(),
-            done: Vec::new(),
-        })
+        Ok(begun.upload_id.unwrap_or_default())
     }
 
-    async fn put_whole(&self, bytes: Bytes) -> Result<(), BlobError> {
-        let request = self.blobs.client.put_object();
-        let sent = request
-            .bucket(&self.blobs.bucket)
-            .key(self.key.to_string())
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
-            .body(ByteStream::from(bytes))
-            .customize()
-            .disable_payload_signing()
-            .config_override(aws_sdk_s3::Config::builder().timeout_config(attempts_of(PART_LIMIT)))
-            .send()
-            .await;
-        sent.map(drop).map_err(|error| self.blobs.away(error))
-    }
-
+    /// Makes one object of the parts; segments are whole as they are.
     async fn complete(&mut self) -> Result<(), BlobError> {
-        let Some(parts) = &mut self.parts else {
+        let Some(upload_id) = &self.multipart else {
             return Ok(());
         };
-        while !parts.under_way.is_empty() {
-            parts.one_done().await?;
-        }
-        let mut done = parts.done.clone();
-        done.sort_unstable_by_key(|part| part.part_number);
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.sort_unstable_by_key(|part| part.part_number);
         let whole = CompletedMultipartUpload::builder()
-            .set_parts(Some(done))
+            .set_parts(Some(parts))
             .build();
         let request = self.blobs.client.complete_multipart_upload();
         let completed = request
             .bucket(&self.blobs.bucket)
             .key(self.key.to_string())
-            .upload_id(&parts.upload_id)
+            .upload_id(upload_id)
             .multipart_upload(whole)
             .customize()
             .config_override(
@@ -202,27 +206,39 @@ impl Upload {
     }
 }
 
-impl Parts {
-    /// Waits for one of the parts under way.
-    async fn one_done(&mut self) -> Result<(), BlobError> {
-        match self.under_way.join_next().await {
-            Some(Ok(part)) => {
-                self.done.push(part?);
-                Ok(())
-            }
-            Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-            None => Ok(()),
-        }
-    }
+/// Sends an object of a blob.
+async fn put(
+    blobs: Blobs,
+    key: BlobKey,
+    nth: u32,
+    bytes: Bytes,
+) -> Result<CompletedPart, BlobError> {
+    blobs
+        .client
+        .put_object()
+        .bucket(&blobs.bucket)
+        .key(key.object(nth))
+        .checksum_algorithm(ChecksumAlgorithm::Crc32)
+        .body(ByteStream::from(bytes))
+        .customize()
+        .disable_payload_signing()
+        .config_override(aws_sdk_s3::Config::builder().timeout_config(attempts_of(PIECE_LIMIT)))
+        .send()
+        .await
+        .map_err(|error| blobs.away(error))?;
+    Ok(CompletedPart::builder().build())
 }
 
-async fn send(
+/// Sends a part of a multipart upload.
+async fn send_part(
     blobs: Blobs,
     key: BlobKey,
     upload_id: String,
-    number: i32,
-    part: Bytes,
+    nth: u32,
+    bytes: Bytes,
 ) -> Result<CompletedPart, BlobError> {
+    // Parts are numbered from 1.
+    let number = i32::try_from(nth + 1).unwrap_or(i32::MAX);
     let sent = blobs
         .client
         .upload_part()
@@ -231,10 +247,10 @@ async fn send(
         .upload_id(upload_id)
         .part_number(number)
         .checksum_algorithm(ChecksumAlgorithm::Crc32)
-        .body(ByteStream::from(part))
+        .body(ByteStream::from(bytes))
         .customize()
         .disable_payload_signing()
-        .config_override(aws_sdk_s3::Config::builder().timeout_config(attempts_of(PART_LIMIT)))
+        .config_override(aws_sdk_s3::Config::builder().timeout_config(attempts_of(PIECE_LIMIT)))
         .send()
         .await
         .map_err(|error| blobs.away(error))?;
@@ -254,14 +270,22 @@ impl Drop for Upload {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let (blobs, key, parts) = (self.blobs.clone(), self.key, self.parts.take());
+        let (blobs, key, upload_id) = (self.blobs.clone(), self.key, self.multipart.take());
+        let mut under_way = std::mem::take(&mut self.under_way);
         runtime.spawn(async move {
-            match tokio::time::timeout(UNDO_LIMIT, blobs.undo(key, parts)).await {
+            let undo = async {
+                // What arrives after the end would stay.
+                under_way.shutdown().await;
+                blobs.undo(key, upload_id).await
+            };
+            match tokio::time::timeout(UNDO_LIMIT, undo).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%key, "An unfinished upload stays in the store: {error}")
+                    tracing::warn!(%key, "An unfinished upload stays in the store: {error}");
                 }
-                Err(_elapsed) => tracing::warn!(%key, "An unfinished upload stays in the store"),
+                Err(_elapsed) => {
+                    tracing::warn!(%key, "An unfinished upload stays in the store");
+                }
             }
         });
     }
@@ -269,14 +293,12 @@ impl Drop for Upload {
 
 impl Blobs {
     /// Makes the store forget an upload that will not be finished, and the blob, should it be complete after all.
-    async fn undo(&self, key: BlobKey, parts: Option<Parts>) -> Result<(), BlobError> {
-        if let Some(mut parts) = parts {
-            // A part that arrives after the abort would stay.
-            parts.under_way.shutdown().await;
+    async fn undo(&self, key: BlobKey, upload_id: Option<String>) -> Result<(), BlobError> {
+        if let Some(upload_id) = upload_id {
             let request = self.client.abort_multipart_upload().bucket(&self.bucket);
             let aborted = request
                 .key(key.to_string())
-                .upload_id(parts.upload_id)
+                .upload_id(upload_id)
                 .send()
                 .await;
             match aborted {

@@ -57,6 +57,15 @@ pub enum BenchError {
     /// A grouped statement of the floor failed.
     #[error("the floor's database")]
     Group(#[from] Arc<DbError>),
+    /// A file did not get through.
+    #[error("a file did not get through")]
+    File(#[source] std::io::Error),
+    /// The kernel does not tell how much memory a program has.
+    #[error("the memory of a program cannot be read")]
+    Memory(#[source] std::io::Error),
+    /// An address of the store cannot be signed.
+    #[error("an address of the object store cannot be signed: {0}")]
+    Signing(String),
     /// A part of the bench died.
     #[error("a part of the bench died")]
     Died,

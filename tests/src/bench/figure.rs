@@ -133,11 +133,53 @@ impl fmt::Display for Figure {
     }
 }
 
+/// Where a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// Into a session.
+    Up,
+    /// Out of it.
+    Down,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// A program whose memory is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Program {
+    /// `warren-api`.
+    Api,
+    /// `warren-worker`.
+    Worker,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Api => "API",
+            Self::Worker => "worker",
+        })
+    }
+}
+
 /// Something that is no time: a row of the table of amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Quantity {
     /// Console text from R to the worker's door.
     Console,
+    /// A file straight into the object store, or out of it.
+    Store(Way),
+    /// A file through Warren.
+    File(Way),
+    /// How much more memory a program has at most while a file goes through Warren.
+    Growth(Program, Way),
     /// Memory of an R of its own.
     PlainR,
     /// Memory of a session that has answered once, so many alive.
@@ -150,7 +192,7 @@ impl Quantity {
     /// What it is counted in.
     pub(super) const fn unit(self) -> &'static str {
         match self {
-            Self::Console => "MB/s",
+            Self::Console | Self::Store(_) | Self::File(_) => "MB/s",
             _ => "MB",
         }
     }
@@ -160,6 +202,9 @@ impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Console => f.write_str("console text from R"),
+            Self::Store(way) => write!(f, "file {way}, straight to the store"),
+            Self::File(way) => write!(f, "file {way}"),
+            Self::Growth(program, way) => write!(f, "growth of the {program}, file {way}"),
             Self::PlainR => f.write_str("R --vanilla, waiting"),
             Self::Idle(alive) => write!(f, "session after 1+1, {alive} alive"),
             Self::Fitted(alive) => write!(f, "session after an lm, {alive} alive"),

@@ -10,6 +10,7 @@ mod api;
 mod cpu;
 mod error;
 mod figure;
+mod files;
 mod floor;
 mod group;
 mod host;
@@ -33,6 +34,7 @@ pub use plan::Plan;
 pub use report::Report;
 
 use api::ApiStage;
+use files::FilesStage;
 use host::HostStage;
 use machine::Machine;
 use report::Measured;
@@ -56,6 +58,10 @@ pub async fn run(
         match group {
             Group::Host => rounds(HostStage::set_up()?, plan, progress, &mut measured).await?,
             Group::Api => rounds(ApiStage::set_up().await?, plan, progress, &mut measured).await?,
+            Group::Files => {
+                let stage = FilesStage::set_up().await?;
+                rounds(stage, plan, progress, &mut measured).await?;
+            }
             Group::Sessions => {
                 let stage = SessionsStage::set_up().await?;
                 rounds(stage, plan, progress, &mut measured).await?;

@@ -29,6 +29,8 @@ pub struct Plan {
     pub console_mib: u32,
     /// Rows of the data frame that is saved; each has 80 bytes.
     pub snapshot_rows: u32,
+    /// Size of a file that goes up and down.
+    pub file_mib: u32,
 }
 
 impl Plan {
@@ -46,6 +48,7 @@ impl Plan {
             frame_rows: 100_000,
             console_mib: 128,
             snapshot_rows: 1_250_000,
+            file_mib: 1024,
         }
     }
 
@@ -63,7 +66,13 @@ impl Plan {
             frame_rows: 1000,
             console_mib: 2,
             snapshot_rows: 10_000,
+            file_mib: 16,
         }
+    }
+
+    /// Bytes of a file that goes up and down.
+    pub fn file_bytes(&self) -> u64 {
+        u64::from(self.file_mib) << 20
     }
 
     /// How long clients call.
@@ -86,6 +95,7 @@ impl Plan {
             frame_rows: self.frame_rows.min(1000),
             console_mib: self.console_mib.min(2),
             snapshot_rows: self.snapshot_rows.min(10_000),
+            file_mib: self.file_mib.min(64),
         }
     }
 }

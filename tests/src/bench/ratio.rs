@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::figure::{Figure, Quantity};
+use super::figure::{Figure, Program, Quantity, Way};
 use super::report::Measured;
 use super::series::{Round, median};
 
@@ -56,10 +56,13 @@ enum Term {
 
 use Term::{Amount, P50, Rate, Unit};
 
+/// 32 MiB in megabytes.
+const MIB_32: f64 = 33.554_432;
+
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 21] = [
+const WANTED: [Wanted; 27] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -167,6 +170,42 @@ const WANTED: [Wanted; 21] = [
         Rate(Figure::Execute(64)),
         Rate(Figure::FloorGrouped(64)),
         Bound::AtLeast(0.6),
+    ),
+    (
+        "throughput of a file up / PUT to the store",
+        Amount(Quantity::File(Way::Up)),
+        Amount(Quantity::Store(Way::Up)),
+        Bound::AtLeast(0.4),
+    ),
+    (
+        "throughput of a file down / GET from the store",
+        Amount(Quantity::File(Way::Down)),
+        Amount(Quantity::Store(Way::Down)),
+        Bound::AtLeast(0.4),
+    ),
+    (
+        "growth of the API, file up, MB",
+        Amount(Quantity::Growth(Program::Api, Way::Up)),
+        Unit,
+        Bound::AtMost(MIB_32),
+    ),
+    (
+        "growth of the API, file down, MB",
+        Amount(Quantity::Growth(Program::Api, Way::Down)),
+        Unit,
+        Bound::AtMost(MIB_32),
+    ),
+    (
+        "growth of the worker, file up, MB",
+        Amount(Quantity::Growth(Program::Worker, Way::Up)),
+        Unit,
+        Bound::AtMost(MIB_32),
+    ),
+    (
+        "growth of the worker, file down, MB",
+        Amount(Quantity::Growth(Program::Worker, Way::Down)),
+        Unit,
+        Bound::AtMost(MIB_32),
     ),
     (
         "p50 of execute, 1,000 sessions open / one",

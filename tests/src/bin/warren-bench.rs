@@ -29,6 +29,9 @@ struct Args {
     /// How often everything is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+    /// Size of the file that goes up and down, in MiB
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    file_mib: Option<u32>,
     /// Only see that it works: few calls, figures without meaning
     #[arg(long)]
     quick: bool,
@@ -37,11 +40,12 @@ struct Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let plan = if args.quick {
+    let mut plan = if args.quick {
         Plan::quick(args.rounds)
     } else {
         Plan::full(args.rounds)
     };
+    plan.file_mib = args.file_mib.unwrap_or(plan.file_mib);
     // When told to stop, the run is dropped, and with it every process and database that it made.
     let report = tokio::select! {
         report = bench::run(&plan, &args.groups, &|line| eprintln!("{line}")) => report,

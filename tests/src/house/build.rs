@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
 
-use super::{Api, House, PASSWORD, Worker};
+use super::{Api, House, PASSWORD, STORE_KEY, STORE_SECRET, Worker};
 use crate::client::Client;
 use crate::postgres::{self, Address, free_port, setting};
 use crate::process::{Process, program};
@@ -151,8 +151,8 @@ impl House {
             ("WARREN_S3_ENDPOINT", self.s3_url.clone()),
             ("WARREN_S3_REGION", crate::s3::REGION.to_owned()),
             ("WARREN_S3_BUCKET", "warren".to_owned()),
-            ("WARREN_S3_ACCESS_KEY", "warren".to_owned()),
-            ("WARREN_S3_SECRET_KEY", "secret".to_owned()),
+            ("WARREN_S3_ACCESS_KEY", STORE_KEY.to_owned()),
+            ("WARREN_S3_SECRET_KEY", STORE_SECRET.to_owned()),
         ];
         let own = if self.as_shipped {
             vec![("WARREN_LOG", "warn".to_owned())] // and the default lease
@@ -302,8 +302,8 @@ pub(super) async fn store(dir: &std::path::Path, listen: SocketAddr) -> S3Server
     let config = S3Config {
         listen,
         dir: dir.join("s3"),
-        access_key: "warren".to_owned(),
-        secret_key: "secret".to_owned(),
+        access_key: STORE_KEY.to_owned(),
+        secret_key: STORE_SECRET.to_owned(),
         buckets: vec!["warren".to_owned()],
     };
     S3Server::start(config).await.expect("the S3 server starts")

@@ -23,6 +23,11 @@ use crate::wait;
 /// The password of every user that a house makes.
 pub const PASSWORD: &str = "correct horse battery staple";
 
+/// The access key of a house's object store.
+pub const STORE_KEY: &str = "warren";
+/// Its secret.
+pub const STORE_SECRET: &str = "secret";
+
 /// A Warren: a database, queue names, a bucket and processes of one test's own.
 pub struct House {
     /// The API nodes, in the order they were started.

@@ -224,9 +224,10 @@ async fn work_on(context: &Context, dir: PathBuf, claimed: Claimed, cancel: Canc
     if let Ok(kind) = &claimed.kind {
         metrics().ended(*kind, completion.state);
     }
-    match written {
-        Some(completed) => tell(context, completed.api, completion, true),
-        None => tracing::warn!("{} was not this worker's to complete any more", claimed.job),
+    if let Some(completed) = written {
+        tell(context, completed.api, completion, true);
+    } else {
+        tracing::warn!("{} was not this worker's to complete any more", claimed.job);
     }
     let sent = match &claimed.kind {
         Ok(kind) => files::sent_with(*kind, &claimed.request),

@@ -126,14 +126,14 @@ impl Registry {
         };
         match letter {
             Mail::Aside => {
-                drop_in(letters.aside, Letter::Work, Letter::Work);
+                drop_in(letters.aside, Letter::Work, &Letter::Work);
                 return Ok(());
             }
             // Which of the two has the job is theirs to know.
-            Mail::Cancel(job) => drop_in(letters.aside, Letter::Cancel(job), Letter::Work),
+            Mail::Cancel(job) => drop_in(letters.aside, Letter::Cancel(job), &Letter::Work),
             Mail::Work | Mail::Close { .. } => {}
         }
-        drop_in(letters.session, letter, Mail::Work);
+        drop_in(letters.session, letter, &Mail::Work);
         Ok(())
     }
 
@@ -156,9 +156,9 @@ impl Registry {
 
 /// Puts a letter into a mailbox. One that is full needs no other notice of work; but a wish to stop must not get lost because a
 /// dozen of those came before it.
-fn drop_in<L: PartialEq + Send + 'static>(mailbox: mpsc::Sender<L>, letter: L, work: L) {
+fn drop_in<L: PartialEq + Send + 'static>(mailbox: mpsc::Sender<L>, letter: L, work: &L) {
     if let Err(mpsc::error::TrySendError::Full(letter)) = mailbox.try_send(letter)
-        && letter != work
+        && letter != *work
     {
         tokio::spawn(async move { mailbox.send(letter).await });
     }

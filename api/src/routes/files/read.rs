@@ -2,7 +2,6 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use warren_common::model::{GetFileRequest, JobKind};
 
@@ -11,7 +10,7 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Key, Prefer, Trace};
-use crate::routes::download::{got_file, wanted};
+use crate::routes::download::{Conditions, got_file};
 use crate::routes::turn::{self, Asked, Turn};
 
 /// A file, or the range of it that is asked for; at once, also while R is busy.
@@ -19,11 +18,10 @@ pub async fn read(
     State(app): State<Shared>,
     caller: Caller,
     SessionFile { session, name }: SessionFile,
-    method: Method,
+    Conditions(wanted): Conditions,
     prefer: Prefer,
     trace: Trace,
     key: Key,
-    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Asked {
         caller,
@@ -32,7 +30,6 @@ pub async fn read(
         trace,
         key,
     };
-    let wanted = wanted(&method, &headers);
     let request = GetFileRequest { name, wanted };
     match turn::take(&app, asked, JobKind::GetFile, &request, Bytes::new()).await? {
         Turn::Accepted(response) => Ok(response),

@@ -30,7 +30,12 @@ pub async fn upload(
     upload: Upload,
 ) -> Result<Response, ApiError> {
     // Before the bytes are sent anywhere.
-    if let Err(error) = session_of(&app, &caller, session).await {
+    let refusal = if app.broker.is_connected() {
+        session_of(&app, &caller, session).await.err()
+    } else {
+        Some(ApiError::unavailable("RabbitMQ cannot be reached"))
+    };
+    if let Some(error) = refusal {
         upload.refuse();
         return Err(error);
     }
