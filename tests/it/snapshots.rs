@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use reqwest::Method;
-use serde_json::{Value, json};
-use warren_tests::client::{Client, Session};
+use serde_json::json;
+use warren_tests::client::{Answer, Client, Session};
 use warren_tests::gate::Gate;
 use warren_tests::{Builder, House, WorkerOptions, wait};
 
@@ -46,6 +46,11 @@ async fn ask(session: &Session, path: &str) -> String {
     let request = request.header("Prefer", "respond-async");
     let body = session.client.send(request).await.expect(202);
     body["jobId"].as_str().unwrap().to_owned()
+}
+
+async fn try_save(session: &Session) -> Answer {
+    let path = session.path("/snapshot");
+    session.client.post(&path, &json!({})).await
 }
 
 fn nothing() -> Vec<String> {
@@ -231,18 +236,17 @@ async fn what_cannot_be_saved_leaves_nothing() {
         .await;
     let client = house.admin().await;
     let session = client.open_session().await;
-    let save = || client.post(&session.path("/snapshot"), &Value::Null);
     session.prints("x <- runif(2e5)").await;
-    let large = save().await.error(413);
+    let large = try_save(&session).await.error(413);
     assert!(large.contains("WARREN_SNAPSHOT_MAX_BYTES"), "{large}");
     session.prints("rm(x); writeBin(raw(2e6), 'zeros')").await;
-    save().await.error(413);
+    try_save(&session).await.error(413);
     session
         .prints("file.remove('zeros'); makeActiveBinding('bad', function() stop('no value today'), globalenv())")
         .await;
-    assert!(save().await.error(400).contains("no value today"));
+    assert!(try_save(&session).await.error(400).contains("no value today"));
     session.prints("rm(bad); file.create('a\\xe9b')").await;
-    assert!(save().await.error(400).contains("not UTF-8"));
+    assert!(try_save(&session).await.error(400).contains("not UTF-8"));
     assert_eq!(client.get("/snapshots").await.expect(200), json!([]));
     assert_eq!(house.blobs(), nothing());
     session.prints("unlink(list.files()); x <- 1").await;

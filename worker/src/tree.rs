@@ -6,21 +6,19 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Uid,
-};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, Stat, Uid};
 use rustix::io::Errno;
+
+use crate::files::beneath;
 
 /// The working directory of a session, within its own.
 pub(crate) const WORK: &str = "work";
 /// Its temporary directory.
 pub(crate) const TMP: &str = "tmp";
 
-/// How often a name is looked up again because something was renamed meanwhile.
-const LOOKS: usize = 10;
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
@@ -128,17 +126,4 @@ impl Tree {
 /// The permission bits that travel with a file: never more than its user may do.
 pub(crate) fn permissions(mode: RawMode) -> u32 {
     (mode & 0o755) | 0o600
-}
-
-/// Opens a name beneath a directory and follows no link on the way.
-fn beneath(dir: impl AsFd, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mut looks = 0;
-    loop {
-        looks += 1;
-        match rustix::fs::openat2(&dir, name, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) if looks < LOOKS => {}
-            settled => return settled,
-        }
-    }
 }

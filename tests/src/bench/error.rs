@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use warren_common::blobs::BlobError;
 use warren_common::group::Stopped;
 use warren_common::queue::{BadAddress, PublishError};
 use warren_common::store::DbError;
@@ -16,6 +17,9 @@ pub enum BenchError {
     /// The R host, or R beside it, fails.
     #[error("the R host")]
     Host(#[source] std::io::Error),
+    /// The object store fails.
+    #[error("the object store")]
+    Store(#[source] BlobError),
     /// No connection to the API.
     #[error("the API cannot be reached")]
     Connect(#[source] std::io::Error),

@@ -45,6 +45,16 @@ pub(super) enum Figure {
     FloorGrouped(usize),
     /// `1+1` at one client, with so many sessions open.
     ExecuteBeside(usize),
+    /// Saving a session with a large data frame.
+    CreateSnapshot,
+    /// The same, and loading it into another session.
+    CreateAndLoadSnapshot,
+    /// R's own `save()` without compression, and the bytes to the store.
+    SaveAndCopy,
+    /// The same, and the bytes back and R's `load()`.
+    SaveLoadAndCopy,
+    /// R's own `save.image()` as it is, and zip.
+    SaveImageAndZip,
 }
 
 impl Figure {
@@ -69,6 +79,11 @@ impl Figure {
             Self::FloorGrouped(_) => "floor_grouped",
             Self::ExecuteBeside(1) => "execute_beside_none",
             Self::ExecuteBeside(_) => "execute_beside_many",
+            Self::CreateSnapshot => "create_snapshot",
+            Self::CreateAndLoadSnapshot => "create_and_load_snapshot",
+            Self::SaveAndCopy => "save_and_copy",
+            Self::SaveLoadAndCopy => "save_load_and_copy",
+            Self::SaveImageAndZip => "save_image_and_zip",
         }
     }
 
@@ -93,6 +108,11 @@ impl Figure {
             Self::FloorGrouped(_) => "floor, grouped",
             Self::ExecuteBeside(1) => "execute 1+1, one session open",
             Self::ExecuteBeside(_) => "execute 1+1, 1,000 sessions open",
+            Self::CreateSnapshot => "create snapshot",
+            Self::CreateAndLoadSnapshot => "create and load snapshot",
+            Self::SaveAndCopy => "R's save, copy to the store",
+            Self::SaveLoadAndCopy => "R's save and load, copy both ways",
+            Self::SaveImageAndZip => "R's save.image() and zip",
         }
     }
 

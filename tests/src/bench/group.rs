@@ -15,6 +15,8 @@ pub enum Group {
     Files,
     /// A worker with 1,000 open sessions beside one with a single session; needs about 2 GB
     Sessions,
+    /// Snapshots of a session with a data frame of 100 MB, beside R's own save and load
+    Snapshots,
 }
 
 impl fmt::Display for Group {
@@ -24,6 +26,7 @@ impl fmt::Display for Group {
             Self::Api => "api",
             Self::Files => "files",
             Self::Sessions => "sessions",
+            Self::Snapshots => "snapshots",
         })
     }
 }

@@ -22,6 +22,7 @@ mod ratio;
 mod report;
 mod series;
 mod sessions;
+mod snapshots;
 mod stage;
 mod start_r;
 mod table;
@@ -38,6 +39,7 @@ use host::HostStage;
 use machine::Machine;
 use report::Measured;
 use sessions::SessionsStage;
+use snapshots::SnapshotsStage;
 use stage::{Found, Stage};
 
 /// Hears what is going on, a line at a time.
@@ -62,6 +64,10 @@ pub async fn run(
             }
             Group::Sessions => {
                 let stage = SessionsStage::set_up().await?;
+                rounds(stage, plan, progress, &mut measured).await?;
+            }
+            Group::Snapshots => {
+                let stage = SnapshotsStage::set_up().await?;
                 rounds(stage, plan, progress, &mut measured).await?;
             }
         }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub frame_rows: u32,
     /// Console text a round.
     pub console_mib: u32,
+    /// Rows of the data frame that is saved; each has 80 bytes.
+    pub snapshot_rows: u32,
     /// Size of a file that goes up and down.
     pub file_mib: u32,
 }
@@ -45,6 +47,7 @@ impl Plan {
             frames: 3,
             frame_rows: 100_000,
             console_mib: 128,
+            snapshot_rows: 1_250_000,
             file_mib: 1024,
         }
     }
@@ -62,6 +65,7 @@ impl Plan {
             frames: 1,
             frame_rows: 1000,
             console_mib: 2,
+            snapshot_rows: 10_000,
             file_mib: 16,
         }
     }
@@ -90,6 +94,7 @@ impl Plan {
             frames: 1,
             frame_rows: self.frame_rows.min(1000),
             console_mib: self.console_mib.min(2),
+            snapshot_rows: self.snapshot_rows.min(10_000),
             file_mib: self.file_mib.min(64),
         }
     }

@@ -62,7 +62,7 @@ const MIB_32: f64 = 33.554_432;
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 25] = [
+const WANTED: [Wanted; 27] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -212,6 +212,18 @@ const WANTED: [Wanted; 25] = [
         P50(Figure::ExecuteBeside(1000)),
         P50(Figure::ExecuteBeside(1)),
         Bound::AtMost(2.0),
+    ),
+    (
+        "create and load snapshot / R's save and load + copies",
+        P50(Figure::CreateAndLoadSnapshot),
+        P50(Figure::SaveLoadAndCopy),
+        Bound::AtMost(1.5),
+    ),
+    (
+        "R's save.image() and zip / create snapshot",
+        P50(Figure::SaveImageAndZip),
+        P50(Figure::CreateSnapshot),
+        Bound::AtLeast(5.0),
     ),
 ];
 

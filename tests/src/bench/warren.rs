@@ -27,6 +27,13 @@ struct Opened {
     session_id: String,
 }
 
+/// An answer to `POST …/snapshot`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Saved {
+    snapshot_id: String,
+}
+
 /// An answer to an execute.
 #[derive(Deserialize)]
 struct Executed {
@@ -86,6 +93,45 @@ impl Warren {
             close(&mut connection, &session).await?;
         }
         Ok((opened, answered))
+    }
+}
+
+impl Warren {
+    /// Saves a session in which this code ran, and loads that into another; how long each took.
+    pub(super) async fn snapshot(&self, code: &str) -> Result<(Duration, Duration), BenchError> {
+        let mut connection = Connection::open(&self.target).await?;
+        let session = open(&mut connection).await?;
+        let other = open(&mut connection).await?;
+        let run = serde_json::json!({ "code": code }).to_string();
+        let path = format!("/sessions/{session}/execute");
+        let what = "executing the code";
+        let ok = StatusCode::OK;
+        connection.ask(what, Method::POST, &path, &run, ok).await?;
+
+        let began = Instant::now();
+        let what = "creating a snapshot";
+        let path = format!("/sessions/{session}/snapshot");
+        let created = StatusCode::CREATED;
+        let body = connection
+            .ask(what, Method::POST, &path, "{}", created)
+            .await?;
+        let saved: Saved = read(what, created, &body)?;
+        let create = began.elapsed();
+
+        let began = Instant::now();
+        let path = format!("/sessions/{other}/loadsnapshot/{}", saved.snapshot_id);
+        connection
+            .ask("loading a snapshot", Method::POST, &path, "", ok)
+            .await?;
+        let load = began.elapsed();
+
+        let path = format!("/snapshots/{}", saved.snapshot_id);
+        connection
+            .ask("deleting a snapshot", Method::DELETE, &path, "", ok)
+            .await?;
+        close(&mut connection, &session).await?;
+        close(&mut connection, &other).await?;
+        Ok((create, load))
     }
 }
 

@@ -24,6 +24,7 @@ use warren_common::telemetry::chain;
 
 pub(crate) use arrival::ARRIVING;
 use work_dir::WorkDir;
+pub(crate) use work_dir::beneath;
 
 /// Transfers between this worker and the store at one moment: each may hold two parts in memory.
 const TRANSFERS: usize = 8;
@@ -185,7 +186,7 @@ fn read_request<T: serde::de::DeserializeOwned>(request: &[u8]) -> Result<T, Fil
 }
 
 fn refused(refusal: RefusalKind, message: String) -> FilesError {
-    FilesError::Refused(Refusal { refusal, message })
+    FilesError::refused(refusal, message)
 }
 
 fn no_file(name: &str) -> FilesError {
@@ -196,6 +197,12 @@ fn no_file(name: &str) -> FilesError {
 }
 
 impl FilesError {
+    /// The caller can do something about it.
+    pub(crate) fn refused(refusal: RefusalKind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self::Refused(Refusal { refusal, message })
+    }
+
     fn of_disk(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::PermissionDenied => refused(
@@ -208,6 +215,12 @@ impl FilesError {
             ),
             _ => Self::Failed(format!("the working directory cannot be used: {error}")),
         }
+    }
+}
+
+impl From<io::Error> for FilesError {
+    fn from(error: io::Error) -> Self {
+        Self::of_disk(&error)
     }
 }
 

@@ -117,7 +117,7 @@ fn is_regular(stat: &Stat) -> bool {
 }
 
 /// Opens a name beneath a directory and follows no link on the way.
-fn beneath(dir: impl AsFd, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn beneath(dir: impl AsFd, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mut looks = 0;
     loop {

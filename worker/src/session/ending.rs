@@ -8,7 +8,7 @@ use warren_common::model::{
 use warren_common::store::snapshots::NewSnapshot;
 use warren_rhost::session::{Done, Ending};
 
-use super::moving::MoveError;
+use crate::files::FilesError;
 use crate::host::ChildExit;
 
 /// Why R was asked to unwind.
@@ -70,7 +70,7 @@ impl Verdict {
 
     /// Something of the worker's own operating system.
     pub(super) fn of_worker(error: std::io::Error) -> Self {
-        Self::from(MoveError::from(error))
+        Self::from(FilesError::from(error))
     }
 
     pub(super) fn cancelled_before_it_began() -> Self {
@@ -98,7 +98,7 @@ impl Verdict {
         Some(match ending {
             Ending::Succeeded => return None,
             Ending::Interrupted => Self::of_unwinding(wish, limit),
-            Ending::NoObject => MoveError::refused(
+            Ending::NoObject => FilesError::refused(
                 RefusalKind::NotFound,
                 "the workspace has no object of this name",
             )
@@ -107,7 +107,7 @@ impl Verdict {
             | Ending::Error { message }
             | Ending::ValueError { message }
             | Ending::OutOfMemory { message } => {
-                MoveError::refused(RefusalKind::Invalid, format!("R: {message}")).into()
+                FilesError::refused(RefusalKind::Invalid, format!("R: {message}")).into()
             }
         })
     }
@@ -233,11 +233,11 @@ impl Verdict {
     }
 }
 
-impl From<MoveError> for Verdict {
-    fn from(error: MoveError) -> Self {
+impl From<FilesError> for Verdict {
+    fn from(error: FilesError) -> Self {
         match error {
-            MoveError::Failed(reason) => Self::without_r(reason),
-            MoveError::Refused(refusal) => Self {
+            FilesError::Failed(reason) => Self::without_r(reason),
+            FilesError::Refused(refusal) => Self {
                 state: JobState::Failed,
                 reason: Some(refusal.message.clone()),
                 ..Self::done(Some(Left::Refusal(refusal)))

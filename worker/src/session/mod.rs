@@ -16,5 +16,3 @@ mod text;
 
 pub use actor::{Begin, Context, Mail};
 pub use registry::Registry;
-
-pub(crate) use moving::MoveError;

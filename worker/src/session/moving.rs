@@ -8,80 +8,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 use tokio_util::bytes::{Bytes, BytesMut};
-use warren_common::blobs::{BlobError, GatherError};
-use warren_common::model::{Refusal, RefusalKind};
-use warren_common::telemetry::chain;
+
+use crate::files::FilesError;
 
 /// What moving bytes comes to.
-pub(crate) type Moved<T> = Result<T, MoveError>;
+pub(crate) type Moved<T> = Result<T, FilesError>;
 
 /// Bytes taken from the pipe at once.
 const PIECE: usize = 256 * 1024;
 /// Bytes that the kernel keeps between the two, where it allows so many: fewer turns for each.
 const PIPE: usize = 1024 * 1024;
-
-/// Why bytes did not get where they should.
-#[derive(Debug)]
-pub(crate) enum MoveError {
-    /// The caller can do something about it.
-    Refused(Refusal),
-    /// It cannot.
-    Failed(String),
-}
-
-impl MoveError {
-    /// The caller can do something about it.
-    pub(crate) fn refused(refusal: RefusalKind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self::Refused(Refusal { refusal, message })
-    }
-}
-
-impl From<io::Error> for MoveError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::refused(RefusalKind::TooLarge, "the disk of the worker is full")
-            }
-            _ => Self::Failed(format!("the worker's disk cannot be used: {error}")),
-        }
-    }
-}
-
-impl From<BlobError> for MoveError {
-    fn from(error: BlobError) -> Self {
-        match error {
-            BlobError::Away { .. } => {
-                tracing::warn!("A transfer failed: {}", chain(&error));
-                Self::refused(
-                    RefusalKind::Unavailable,
-                    "the object store cannot be reached",
-                )
-            }
-            BlobError::NotFound { .. } => Self::refused(
-                RefusalKind::NotFound,
-                "it is not in the object store any more",
-            ),
-            BlobError::TooLarge { .. } => Self::refused(RefusalKind::TooLarge, error.to_string()),
-            BlobError::Damaged { .. } => {
-                tracing::error!("A transfer failed: {error}");
-                Self::Failed("the object store gives out other bytes than were stored".to_owned())
-            }
-        }
-    }
-}
-
-impl From<GatherError> for MoveError {
-    fn from(error: GatherError) -> Self {
-        match error {
-            GatherError::Blob(error) => error.into(),
-            GatherError::Db(error) => {
-                tracing::warn!("A transfer could not be noted: {}", chain(&error));
-                Self::refused(RefusalKind::Unavailable, "PostgreSQL cannot be reached")
-            }
-        }
-    }
-}
 
 /// The end of a pipe into which R writes.
 pub(crate) struct FromR {
@@ -164,8 +100,8 @@ impl IntoR {
     }
 }
 
-fn cut() -> MoveError {
-    MoveError::Failed("what the R process wrote did not arrive whole".to_owned())
+fn cut() -> FilesError {
+    FilesError::Failed("what the R process wrote did not arrive whole".to_owned())
 }
 
 /// Reading end and writing end.

@@ -12,8 +12,9 @@ use warren_rhost::session::{Ask, Form};
 
 use super::conversation::Conversation;
 use super::ending::{Left, Verdict};
-use super::moving::{FromR, MoveError, Moved};
+use super::moving::{FromR, Moved};
 use crate::disk::{Scratch, blocking, write_all};
+use crate::files::FilesError;
 use crate::tree::{TMP, Tree};
 
 /// What an object may be called in a file's name.
@@ -26,7 +27,7 @@ pub(super) async fn list(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict
     let listed = done.outputs.first().map_or("[]", |output| output.get());
     if listed.len() as u64 > longest {
         let message = format!("the names of the objects are more than {longest} bytes");
-        return Err(MoveError::refused(RefusalKind::TooLarge, message).into());
+        return Err(FilesError::refused(RefusalKind::TooLarge, message).into());
     }
     let names = serde_json::from_str(listed)
         .map_err(|_error| Verdict::without_r("R named no objects".to_owned()))?;
@@ -67,11 +68,11 @@ async fn gather_all(mut gather: Gather, mut from_r: FromR) -> Moved<Gather> {
 }
 
 /// Says which setting a limit is.
-fn named(error: MoveError, setting: &str) -> MoveError {
+fn named(error: FilesError, setting: &str) -> FilesError {
     match error {
-        MoveError::Refused(mut refusal) if refusal.refusal == RefusalKind::TooLarge => {
+        FilesError::Refused(mut refusal) if refusal.refusal == RefusalKind::TooLarge => {
             refusal.message = format!("it is {}, which is what {setting} allows", refusal.message);
-            MoveError::Refused(refusal)
+            FilesError::Refused(refusal)
         }
         other => other,
     }
@@ -138,7 +139,7 @@ async fn arrive(dir: &Path, name: String, mut download: Download) -> Moved<Tree>
     let (scratch, mut file) = blocking(move || {
         let scratch = Scratch::new(&session)?;
         let file = scratch.create("object")?;
-        Ok::<_, std::io::Error>((scratch, file))
+        std::io::Result::Ok((scratch, file))
     })
     .await?;
     while let Some(piece) = download.next().await? {

@@ -17,8 +17,9 @@ use warren_rhost::session::Ask;
 
 use super::conversation::Conversation;
 use super::ending::{Left, Verdict};
-use super::moving::{FromR, IntoR, MoveError, Moved};
+use super::moving::{FromR, IntoR, Moved};
 use crate::disk::{Scratch, blocking, write_all};
+use crate::files::FilesError;
 use crate::snapshots::{Limit, Unpacked, pack, unpack};
 use crate::tree::{Tree, WORK};
 
@@ -83,7 +84,7 @@ async fn save(mut from_r: FromR, to: File, session: std::path::PathBuf, limit: L
         }
         let _ = pieces.send(None).await;
         drop(pieces);
-        Ok(())
+        Ok::<(), FilesError>(())
     };
     // Both: when R's bytes are cut, the pipe is the reason, and whoever packs only sees that they end.
     let (passed, packed) = tokio::join!(passing, packing);
@@ -165,7 +166,7 @@ async fn fetch(
 ) -> Moved<(Unpacked, Scratch, Tree)> {
     let mut download = match blobs.download(BlobKey::Snapshot(snapshot), None).await {
         Err(BlobError::NotFound { .. }) => {
-            return Err(MoveError::refused(
+            return Err(FilesError::refused(
                 RefusalKind::NotFound,
                 "the snapshot was deleted",
             ));

@@ -15,7 +15,7 @@ use std::io;
 use warren_common::model::RefusalKind;
 use zip::result::ZipError;
 
-use crate::session::MoveError;
+use crate::files::FilesError;
 
 /// What the workspace is called within a zip. A file of this name in the working directory is not saved.
 const IMAGE: &str = ".RData";
@@ -36,13 +36,13 @@ pub(crate) struct Limit {
 
 impl Limit {
     /// Takes some of what is left, or says that there is not so much.
-    fn take(&mut self, bytes: u64) -> Result<(), MoveError> {
+    fn take(&mut self, bytes: u64) -> Result<(), FilesError> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => {
                 self.bytes = left;
                 Ok(())
             }
-            None => Err(MoveError::refused(
+            None => Err(FilesError::refused(
                 RefusalKind::TooLarge,
                 "workspace and files are together larger than WARREN_SNAPSHOT_MAX_BYTES allows",
             )),
@@ -50,32 +50,32 @@ impl Limit {
     }
 }
 
-fn too_many() -> MoveError {
-    MoveError::refused(
+fn too_many() -> FilesError {
+    FilesError::refused(
         RefusalKind::TooLarge,
         format!("there are more than {MOST_ENTRIES} files and directories"),
     )
 }
 
 /// A zip that cannot be used.
-fn unusable(problem: impl std::fmt::Display) -> MoveError {
-    MoveError::refused(
+fn unusable(problem: impl std::fmt::Display) -> FilesError {
+    FilesError::refused(
         RefusalKind::Invalid,
         format!("the snapshot cannot be used: {problem}"),
     )
 }
 
-impl From<ZipError> for MoveError {
+impl From<ZipError> for FilesError {
     fn from(error: ZipError) -> Self {
         match error {
-            ZipError::Io(error) => error.into(),
+            ZipError::Io(error) => of_entry(error),
             other => unusable(other),
         }
     }
 }
 
 /// An error of reading an entry: what is wrong with the zip, not with the disk.
-fn of_entry(error: io::Error) -> MoveError {
+fn of_entry(error: io::Error) -> FilesError {
     match error.kind() {
         io::ErrorKind::InvalidData
         | io::ErrorKind::InvalidInput

@@ -9,7 +9,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::{DEEPEST, IMAGE, Limit, MOST_ENTRIES, PIECE, too_many};
-use crate::session::MoveError;
+use crate::files::FilesError;
 use crate::tree::{Entry, Tree, permissions};
 
 /// Level of Deflate: the fastest.
@@ -22,7 +22,7 @@ pub(crate) fn pack(
     image: &mut impl Read,
     work: &Tree,
     limit: Limit,
-) -> Result<File, MoveError> {
+) -> Result<File, FilesError> {
     let mut packing = Packing {
         zip: ZipWriter::new(to),
         limit,
@@ -43,15 +43,15 @@ struct Packing<W: Write + Seek> {
 
 impl<W: Write + Seek> Packing<W> {
     /// Everything in a directory; `path` is its own, with a slash at the end unless it is the outermost.
-    fn directory(&mut self, path: &str, tree: &Tree, depth: usize) -> Result<(), MoveError> {
+    fn directory(&mut self, path: &str, tree: &Tree, depth: usize) -> Result<(), FilesError> {
         if depth == DEEPEST {
             let message = format!("{path:?} lies too deep in the working directory");
-            return Err(MoveError::refused(RefusalKind::Invalid, message));
+            return Err(FilesError::refused(RefusalKind::Invalid, message));
         }
         for name in tree.names()? {
             let name = name.map_err(|name| {
                 let message = format!("the name of the file \"{path}{name}\" is not UTF-8");
-                MoveError::refused(RefusalKind::Invalid, message)
+                FilesError::refused(RefusalKind::Invalid, message)
             })?;
             if depth == 0 && name == IMAGE {
                 continue;
@@ -73,7 +73,7 @@ impl<W: Write + Seek> Packing<W> {
         Ok(())
     }
 
-    fn file(&mut self, name: &str, mode: u32, from: &mut impl Read) -> Result<(), MoveError> {
+    fn file(&mut self, name: &str, mode: u32, from: &mut impl Read) -> Result<(), FilesError> {
         self.count()?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut filled = fill(from, &mut buffer)?;
@@ -88,7 +88,7 @@ impl<W: Write + Seek> Packing<W> {
         Ok(())
     }
 
-    fn count(&mut self) -> Result<(), MoveError> {
+    fn count(&mut self) -> Result<(), FilesError> {
         self.entries += 1;
         if self.entries > MOST_ENTRIES {
             return Err(too_many());
@@ -111,9 +111,9 @@ fn options(compress: bool) -> SimpleFileOptions {
 
 /// Whether the beginning of a file becomes less than half of itself. Where it does not, compressing the rest costs more time than
 /// it saves on the way to the store and back.
-fn is_worth_compressing(beginning: &[u8]) -> Result<bool, MoveError> {
+fn is_worth_compressing(beginning: &[u8]) -> Result<bool, FilesError> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file("", options(true))?;
+    zip.start_file("beginning", options(true))?;
     zip.write_all(beginning)?;
     let compressed = zip.finish()?.into_inner();
     Ok(compressed.len() < beginning.len() / 2)
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::tree::WORK;
 
-    fn packed(session: &Path, image: &[u8]) -> Result<File, MoveError> {
+    fn packed(session: &Path, image: &[u8]) -> Result<File, FilesError> {
         let to = tempfile::tempfile().unwrap();
         let work = Tree::open(session, WORK).unwrap();
         pack(to, &mut &image[..], &work, Limit { bytes: 1 << 20 })
@@ -190,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let work = dir.path().join(WORK);
         fs::create_dir(&work).unwrap();
-        let too_much = |packed: Result<File, MoveError>| matches!(packed, Err(MoveError::Refused(refusal)) if refusal.refusal == RefusalKind::TooLarge);
+        let too_much = |packed: Result<File, FilesError>| matches!(packed, Err(FilesError::Refused(refusal)) if refusal.refusal == RefusalKind::TooLarge);
         assert!(too_much(packed(dir.path(), &vec![0; (1 << 20) + 1])));
         fs::write(work.join("a"), vec![0; 1 << 20]).unwrap();
         assert!(too_much(packed(dir.path(), b"x")));

@@ -10,7 +10,7 @@ use zip::ZipArchive;
 use super::name::parts;
 use super::{IMAGE, Limit, MOST_ENTRIES, PIECE, of_entry, too_many, unusable};
 use crate::disk::Scratch;
-use crate::session::MoveError;
+use crate::files::FilesError;
 use crate::tree::{Tree, permissions};
 
 /// No stream of Deflate is denser than 1,032 to one.
@@ -37,13 +37,13 @@ pub(crate) fn unpack(
     scratch: &Scratch,
     work: &Tree,
     mut limit: Limit,
-) -> Result<Unpacked, MoveError> {
+) -> Result<Unpacked, FilesError> {
     let mut archive = ZipArchive::new(zip)?;
     let image = check(&mut archive, limit)?;
     let mut places = Vec::new();
     for at in 0..archive.len() {
         let mut entry = archive.by_index(at)?;
-        let name = entry.name()?.into_owned();
+        let name = text(entry.name_raw())?.to_owned();
         if at == image {
             limit.take(entry.size())?;
         } else if entry.is_dir() {
@@ -52,7 +52,8 @@ pub(crate) fn unpack(
             let file = at.to_string();
             let mut to = scratch.create(&file)?;
             let mode = permissions(entry.unix_mode().unwrap_or(0o644));
-            copy(&mut entry, &mut to, &mut limit)?;
+            let size = entry.size();
+            copy(&mut entry, &mut to, size, &mut limit)?;
             to.set_permissions(Permissions::from_mode(mode))?;
             work.give(&to)?;
             places.push(Place {
@@ -69,7 +70,7 @@ pub(crate) fn unpack(
 }
 
 /// Refuses by what the zip says of itself; gives the place of the workspace in it.
-fn check(archive: &mut ZipArchive<File>, mut limit: Limit) -> Result<usize, MoveError> {
+fn check(archive: &mut ZipArchive<File>, mut limit: Limit) -> Result<usize, FilesError> {
     if archive.len() > MOST_ENTRIES {
         return Err(too_many());
     }
@@ -80,8 +81,7 @@ fn check(archive: &mut ZipArchive<File>, mut limit: Limit) -> Result<usize, Move
     let mut names = HashSet::new();
     for at in 0..archive.len() {
         let entry = archive.by_index_raw(at)?;
-        let name = std::str::from_utf8(entry.name_raw())
-            .map_err(|_| unusable("the name of an entry is not UTF-8"))?;
+        let name = text(entry.name_raw())?;
         parts(name).map_err(|problem| unusable(format!("the name {name:?} {problem}")))?;
         let is_link = entry.is_symlink() || !(entry.is_file() || entry.is_dir());
         if is_link || is_special(entry.unix_mode()) {
@@ -110,15 +110,30 @@ fn is_special(mode: Option<u32>) -> bool {
     !matches!(mode.unwrap_or(0) & KIND, 0 | 0o040_000 | 0o100_000)
 }
 
-fn copy(from: &mut impl Read, to: &mut File, limit: &mut Limit) -> Result<(), MoveError> {
+/// The name of an entry, whatever it says of its spelling.
+fn text(name: &[u8]) -> Result<&str, FilesError> {
+    std::str::from_utf8(name).map_err(|_| unusable("the name of an entry is not UTF-8"))
+}
+
+/// Copies an entry that says it has `size` bytes; no more of it reaches the disk.
+fn copy(
+    from: &mut impl Read,
+    to: &mut File,
+    size: u64,
+    limit: &mut Limit,
+) -> Result<(), FilesError> {
+    limit.take(size)?;
+    let mut left = size;
     let mut buffer = vec![0; PIECE];
     loop {
         let read = from.read(&mut buffer).map_err(of_entry)?;
-        if read == 0 {
+        if read == 0 && left == 0 {
             return Ok(());
         }
-        // What comes out counts, whatever the entry says of itself.
-        limit.take(read as u64)?;
+        left = left
+            .checked_sub(read as u64)
+            .filter(|_left| read > 0)
+            .ok_or_else(|| unusable("an entry is not as long as it says"))?;
         to.write_all(&buffer[..read])?;
     }
 }
@@ -126,7 +141,10 @@ fn copy(from: &mut impl Read, to: &mut File, limit: &mut Limit) -> Result<(), Mo
 impl Unpacked {
     /// Gives the bytes of the workspace piece by piece, the last of them only when the checksum of all is right: whoever reads
     /// them sees a workspace that ends too early, and not a wrong one. Ends when `give` says so.
-    pub(crate) fn image(&mut self, mut give: impl FnMut(Vec<u8>) -> bool) -> Result<(), MoveError> {
+    pub(crate) fn image(
+        &mut self,
+        mut give: impl FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), FilesError> {
         let mut entry = self.archive.by_index(self.image)?;
         let mut left = entry.size();
         let mut held: Option<Vec<u8>> = None;
@@ -149,12 +167,11 @@ impl Unpacked {
     }
 
     /// Brings the files into the working directory, in the place of those that have their names.
-    pub(crate) fn bring_in(self, scratch: &Scratch, work: &Tree) -> Result<(), MoveError> {
+    pub(crate) fn bring_in(self, scratch: &Scratch, work: &Tree) -> Result<(), FilesError> {
         for Place { name, file } in &self.places {
             let in_the_way = |error: std::io::Error| {
-                let message =
-                    format!("{name:?} cannot be written to the working directory: {error}");
-                MoveError::refused(warren_common::model::RefusalKind::Invalid, message)
+                let message = format!("{name:?} cannot be written to the working directory: {error}");
+                FilesError::refused(warren_common::model::RefusalKind::Invalid, message)
             };
             let mut parts = parts(name).map_err(unusable)?;
             let last = if file.is_some() { parts.pop() } else { None };
@@ -240,7 +257,7 @@ mod tests {
             }
         }
 
-        fn unpack(&self, zip: &[u8]) -> Result<Unpacked, MoveError> {
+        fn unpack(&self, zip: &[u8]) -> Result<Unpacked, FilesError> {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(zip).unwrap();
             file.rewind().unwrap();
@@ -253,11 +270,11 @@ mod tests {
 
         fn refuses(&self, zip: &[u8]) -> String {
             match self.unpack(zip) {
-                Err(MoveError::Refused(refusal)) => {
+                Err(FilesError::Refused(refusal)) => {
                     assert_eq!(fs::read_dir(self.path("")).unwrap().count(), 0);
                     refusal.message
                 }
-                Err(MoveError::Failed(problem)) => panic!("a fault of ours: {problem}"),
+                Err(FilesError::Failed(problem)) => panic!("a fault of ours: {problem}"),
                 Ok(_) => panic!("not refused"),
             }
         }
@@ -324,7 +341,7 @@ mod tests {
             }
             let unpacked = house.unpack(&zip).unwrap();
             let refused = unpacked.bring_in(&house.scratch, &house.work);
-            assert!(matches!(refused, Err(MoveError::Refused(_))));
+            assert!(matches!(refused, Err(FilesError::Refused(_))));
             assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         }
     }
@@ -339,7 +356,7 @@ mod tests {
             ("ab", "/b"),
             ("a-b", "a\\b"),
             ("a-b", "a\0b"),
-            ("./-", "././"),
+            ("a/-b", "a/./"),
         ] {
             let zip = patched(zip(&[(name, b"")]), name.as_bytes(), hostile.as_bytes());
             house.refuses(&zip);
@@ -402,7 +419,7 @@ mod tests {
             true
         });
         assert!(
-            matches!(outcome, Err(MoveError::Refused(refusal)) if refusal.refusal == RefusalKind::Invalid)
+            matches!(outcome, Err(FilesError::Refused(refusal)) if refusal.refusal == RefusalKind::Invalid)
         );
         assert!(given < 3 * PIECE, "{given}");
     }
