@@ -162,7 +162,13 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     }
     beside.spawn(upkeep::retention::run(
         app.db.clone(),
+        app.blobs.clone(),
         app.config.retention.clone(),
+    ));
+    beside.spawn(upkeep::blobs::run(
+        app.db.clone(),
+        app.blobs.clone(),
+        app.config.retention.blobs,
     ));
     beside.spawn(warn_without_store(app.blobs.clone()));
     serve_metrics(&app, &mut beside, over).await?;

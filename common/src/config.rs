@@ -146,6 +146,14 @@ pub struct BlobConfig {
         hide_env_values = true
     )]
     pub secret_key: Secret,
+    /// Seconds for which bytes on their way between callers and sessions are kept there
+    #[arg(
+        id = "transfer_seconds",
+        long = "transfer-seconds",
+        env = "WARREN_TRANSFER_SECONDS",
+        default_value_t = 24 * 3600
+    )]
+    pub transfer_seconds: u32,
 }
 
 /// How logs look.

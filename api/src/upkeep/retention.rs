@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
+use warren_common::blobs::Blobs;
 use warren_common::store::chores::{self, Chore};
 use warren_common::store::retention::{self, Step, Walk};
 use warren_common::store::{Db, DbError};
 use warren_common::telemetry::{chain, metrics};
 
+use super::blobs::remove_expired_transfers;
 use crate::config::RetentionConfig;
 
 /// The longest time between two rounds.
@@ -18,24 +20,16 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Removes what is older than it is kept, for ever.
-pub(crate) async fn run(db: Db, keep: RetentionConfig) {
+pub(crate) async fn run(db: Db, blobs: Blobs, keep: RetentionConfig) {
     let period = period(&keep);
     let mut pace = tokio::time::interval(period);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pace.tick().await;
-        let done = async {
-            if chores::take(&db, Chore::Retention, period).await? {
-                round(&db, &keep).await?;
-            }
-            Ok::<_, DbError>(())
-        };
-        if let Err(error) = done.await {
-            if error.is_away() {
-                tracing::debug!(error = %error, "A round of retention failed");
-            } else {
-                tracing::warn!(cause = chain(&error), "A round of retention was refused");
-            }
+        match chores::take(&db, Chore::Retention, period).await {
+            Ok(true) => round(&db, &blobs, &keep).await,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(error = %error, "A round of retention was put off"),
         }
     }
 }
@@ -53,51 +47,57 @@ fn period(keep: &RetentionConfig) -> Duration {
     (shortest / 10).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
 }
 
-/// Everything once, from what refers to what is referred to.
-async fn round(db: &Db, keep: &RetentionConfig) -> Result<(), DbError> {
+/// Everything once, from what refers to what is referred to. What fails does not hold up the rest.
+async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     let text = keep.console();
     walk("console_chunks", async |at| {
         retention::console_chunks(db, at, text).await
     })
-    .await?;
+    .await;
+    // Else the rows go with it.
     if text < keep.jobs {
         walk("console_tails", async |at| {
             retention::console_tails(db, at, text).await
         })
-        .await?;
+        .await;
     }
-    walk("jobs", async |at| retention::jobs(db, at, keep.jobs).await).await?;
+    walk("jobs", async |at| retention::jobs(db, at, keep.jobs).await).await;
     walk("sessions", async |at| {
         retention::sessions(db, at, keep.sessions).await
     })
-    .await?;
+    .await;
     walk("workers", async |at| {
         retention::workers(db, at, keep.workers).await
     })
-    .await?;
-    loop {
-        let (removed, more) = retention::tokens(db, keep.tokens).await?;
-        metrics().removed("tokens", removed);
-        if !more {
-            return Ok(());
-        }
-        tokio::time::sleep(PAUSE).await;
+    .await;
+    // Not a walk: one step after the other takes what expired first.
+    walk("tokens", async |_at| retention::tokens(db, keep.tokens).await).await;
+    if let Err(error) = remove_expired_transfers(db, blobs).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "Expired transfers could not all be removed");
     }
 }
 
 /// Steps along a table to its end.
-async fn walk(
-    what: &'static str,
-    mut step: impl AsyncFnMut(Walk) -> Result<Step, DbError>,
-) -> Result<(), DbError> {
+async fn walk(what: &'static str, mut step: impl AsyncFnMut(Walk) -> Result<Step, DbError>) {
     let mut next = Some(Walk::default());
     while let Some(at) = next {
-        let step = step(at).await?;
-        metrics().removed(what, step.removed);
-        next = step.next;
+        match step(at).await {
+            Ok(step) => {
+                metrics().removed(what, step.removed);
+                next = step.next;
+            }
+            Err(error) => {
+                if error.is_away() {
+                    tracing::debug!(error = %error, "The retention of {what} was put off");
+                } else {
+                    tracing::warn!(error = %error, "The retention of {what} was refused");
+                }
+                return;
+            }
+        }
         if next.is_some() {
             tokio::time::sleep(PAUSE).await;
         }
     }
-    Ok(())
 }

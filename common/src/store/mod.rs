@@ -14,6 +14,7 @@ pub mod principals;
 pub mod retention;
 pub mod sessions;
 pub mod sweep;
+pub mod transfers;
 pub mod workers;
 
 use std::time::{Duration, Instant};

@@ -9,12 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Conn, Db, DbError};
-use crate::id::JobId;
+use crate::id::{JobId, SnapshotId};
 
 /// Rows that one statement looks at, and removes at most.
 const STEP: i64 = 500;
 /// Console chunks that one statement removes at most; they may be 1 MiB each, but most are a line or two.
-const CHUNKS: i64 = 1000;
+const CHUNKS: i64 = 500;
 
 /// How far a walk along a table has come.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -183,8 +183,9 @@ pub async fn workers(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError>
     walk(db, "retention::workers", SQL, at, keep).await
 }
 
-/// Removes refresh tokens and sign-ins that expired longer than `keep` ago; true when more are left.
-pub async fn tokens(db: &Db, keep: Duration) -> Result<(u64, bool), DbError> {
+/// Removes refresh tokens and sign-ins that expired longer than `keep` ago, those first that expired first: every step begins at
+/// the beginning.
+pub async fn tokens(db: &Db, keep: Duration) -> Result<Step, DbError> {
     const TOKENS: &str = "-- retention::refresh_tokens
         DELETE FROM refresh_tokens WHERE hash IN (
             SELECT hash FROM refresh_tokens
@@ -204,6 +205,25 @@ pub async fn tokens(db: &Db, keep: Duration) -> Result<(u64, bool), DbError> {
         .execute("retention::token_families", FAMILIES, &[&seconds, &STEP])
         .await?;
     tx.commit("retention::tokens").await?;
-    let full = STEP.unsigned_abs();
-    Ok((tokens + families, tokens == full || families == full))
+    let is_full = tokens.max(families) == STEP.unsigned_abs();
+    Ok(Step {
+        removed: tokens + families,
+        next: is_full.then(Walk::default),
+    })
+}
+
+/// Those of these snapshots that a row names.
+pub async fn known_snapshots(db: &Db, ids: &[SnapshotId]) -> Result<Vec<SnapshotId>, DbError> {
+    const SQL: &str = "-- retention::known_snapshots
+        SELECT id FROM snapshots WHERE id = ANY ($1)";
+    let wanted: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = db
+        .conn()
+        .await?
+        .query("retention::known_snapshots", SQL, &[&wanted])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| SnapshotId::from_uuid(row.get("id")))
+        .collect())
 }
