@@ -54,14 +54,12 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
         retention::console_chunks(db, at, text).await
     })
     .await;
-    // Else the rows go with it.
-    if text < keep.jobs {
-        walk("console_tails", async |at| {
-            retention::console_tails(db, at, text).await
-        })
-        .await;
-    }
     walk("jobs", async |at| retention::jobs(db, at, keep.jobs).await).await;
+    // Only now, so that no row is written that is to go anyway.
+    walk("console_tails", async |at| {
+        retention::console_tails(db, at, text).await
+    })
+    .await;
     walk("sessions", async |at| {
         retention::sessions(db, at, keep.sessions).await
     })
