@@ -45,7 +45,10 @@ async fn a_reader_that_goes_from_node_to_node_gets_every_event_once_and_in_order
     assert!(connections >= 13, "{connections}");
     assert_eq!(gathered.text, expected_lines());
     assert_eq!(gathered.states, ["running", "succeeded"]);
-    assert_eq!(gathered.last_state, json!({"state": "succeeded", "attempt": 1}));
+    assert_eq!(
+        gathered.last_state,
+        json!({"state": "succeeded", "attempt": 1})
+    );
     // A browser connects once more after the last event.
     let path = format!(
         "/jobs/{job}/events?lastEventId={}",
@@ -95,7 +98,10 @@ async fn one_stream_tells_a_job_from_the_queue_to_its_end() {
     // Whoever comes late gets the text and the end.
     let mut late = Gathered::default();
     late.take_all(&mut other.events(&job, None).await).await;
-    assert_eq!((late.text.as_str(), late.states), ("begun", vec!["cancelled".to_owned()]));
+    assert_eq!(
+        (late.text.as_str(), late.states),
+        ("begun", vec!["cancelled".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -108,7 +114,9 @@ async fn streams_and_pages_of_somebody_else_s_job_are_not_there() {
         ben.get(&format!("/jobs/{job}/{path}")).await.error(404);
     }
     session.client.job_end(&job).await;
-    ben.get(&format!("/jobs/{job}/console?after=5")).await.error(404);
+    ben.get(&format!("/jobs/{job}/console?after=5"))
+        .await
+        .error(404);
 }
 
 #[tokio::test]
@@ -128,7 +136,10 @@ async fn a_poller_that_waits_is_answered_when_text_comes_and_when_the_job_ends()
         if page["final"] == true {
             break;
         }
-        assert_ne!(page["text"], "", "nothing came, and the wait cannot be over");
+        assert_ne!(
+            page["text"], "",
+            "nothing came, and the wait cannot be over"
+        );
         tell_seen(&dir, &text);
     }
     assert_eq!(text, expected_lines());
@@ -177,7 +188,11 @@ async fn a_flood_is_read_in_pages_and_in_events_and_nothing_is_missing_or_twice(
         .map(|line| format!("{line} {} \n", "é語🦀".repeat(15000)))
         .collect();
     assert!(by_pages == expected, "{} bytes by pages", by_pages.len());
-    assert!(gathered.text == expected, "{} bytes by events", gathered.text.len());
+    assert!(
+        gathered.text == expected,
+        "{} bytes by events",
+        gathered.text.len()
+    );
     assert!(pages >= 6, "{pages}");
     assert_eq!(gathered.states.last().unwrap(), "succeeded");
     let (again, _pages) = self::by_pages(&house, &session, &job).await;
@@ -266,6 +281,10 @@ async fn console_output_of_a_session_is_the_whole_text_while_a_page_is_what_is_n
         .expect(200);
     assert_eq!(behind["text"], "zeile 2 äöü\n");
     assert_eq!(behind["final"], Value::Bool(false));
-    session.client.delete(&format!("/jobs/{job}")).await.expect(200);
+    session
+        .client
+        .delete(&format!("/jobs/{job}"))
+        .await
+        .expect(200);
     session.client.job_end(&job).await;
 }

@@ -24,7 +24,11 @@ async fn history_is_the_code_texts_or_the_runs_with_what_became_of_them() {
     let details = format!("{path}?details=true");
     let runs = session.client.get(&details).await.expect(200);
     assert_eq!(
-        (&runs[2]["state"], &runs[2]["success"], &runs[2]["finishedAt"]),
+        (
+            &runs[2]["state"],
+            &runs[2]["success"],
+            &runs[2]["finishedAt"]
+        ),
         (&json!("running"), &Value::Null, &Value::Null)
     );
     session
@@ -38,7 +42,15 @@ async fn history_is_the_code_texts_or_the_runs_with_what_became_of_them() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|run| json!([run["code"], run["state"], run["success"], run["errorMessage"], run["cancel"]]))
+        .map(|run| {
+            json!([
+                run["code"],
+                run["state"],
+                run["success"],
+                run["errorMessage"],
+                run["cancel"]
+            ])
+        })
         .collect();
     assert_eq!(
         Value::from(told),

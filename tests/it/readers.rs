@@ -30,7 +30,7 @@ async fn house(settings: &[(&str, &str)]) -> (House, Client) {
     (house, Client::anonymous(metrics))
 }
 
-async fn metric(metrics: &Client, name: &str) -> f64 {
+async fn metric(metrics: &Client, name: &str) -> u64 {
     let request = metrics.request(reqwest::Method::GET, "/metrics");
     let text = request.send().await.unwrap().text().await.unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -59,7 +59,7 @@ async fn stalled_reader(node: SocketAddr, client: &Client, job: &str) -> TcpStre
 #[tokio::test]
 async fn a_reader_that_takes_nothing_makes_the_server_fetch_and_hold_nothing() {
     const TEXT: usize = 48 * MIB;
-    const READERS: u32 = 8;
+    const READERS: u64 = 8;
     let (house, metrics) = house(&[("WARREN_STALLED_READER_SECONDS", "600")]).await;
     let client = house.admin().await;
     let session = client.open_session().await;
@@ -94,11 +94,11 @@ async fn a_reader_that_takes_nothing_makes_the_server_fetch_and_hold_nothing() {
     assert_eq!(gathered.text.len(), expected);
     let fetched = metric(&metrics, "warren_console_pages_total").await - pages_before;
     let open = metric(&metrics, "warren_event_streams").await;
-    assert!(open >= f64::from(READERS), "{open}");
+    assert!(open >= READERS, "{open}");
     let one = pages_of(&metrics, &client, &job).await;
     let by_stalled = fetched - one;
     assert!(
-        by_stalled <= f64::from(READERS) * one / 4.0,
+        by_stalled <= READERS * one / 4,
         "{by_stalled} pages were fetched for {READERS} stalled readers, and one reads all in {one}"
     );
     let grown = processes::peak_kib(api).saturating_sub(before) / 1024;
@@ -116,13 +116,13 @@ async fn a_reader_that_takes_nothing_makes_the_server_fetch_and_hold_nothing() {
     assert_eq!(body.matches('x').count() - events, printed);
     assert!(body.contains("\"state\":\"succeeded\""));
     wait::until("every place is given back", async || {
-        (metric(&metrics, "warren_event_streams").await == 0.0).then_some(())
+        (metric(&metrics, "warren_event_streams").await == 0).then_some(())
     })
     .await;
 }
 
 /// The pages that a reader fetches who reads all.
-async fn pages_of(metrics: &Client, client: &Client, job: &str) -> f64 {
+async fn pages_of(metrics: &Client, client: &Client, job: &str) -> u64 {
     let before = metric(metrics, "warren_console_pages_total").await;
     let mut gathered = Gathered::default();
     gathered.take_all(&mut client.events(job, None).await).await;
@@ -138,7 +138,7 @@ async fn a_reader_that_takes_nothing_for_too_long_loses_its_connection() {
     let job = session.submit(code).await;
     let stalled = stalled_reader(house.apis[0].addr, &client, &job).await;
     wait::until("its place is given back", async || {
-        (metric(&metrics, "warren_event_streams").await == 0.0).then_some(())
+        (metric(&metrics, "warren_event_streams").await == 0).then_some(())
     })
     .await;
     drop(stalled);

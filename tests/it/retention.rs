@@ -56,13 +56,23 @@ async fn jobs_text_and_tombstones_go_in_their_time_and_a_session_that_lives_keep
         (answer.status == 404).then_some(())
     })
     .await;
-    none(&house, "job of it", &format!("jobs WHERE session_id = '{}'", ended.id)).await;
+    none(
+        &house,
+        "job of it",
+        &format!("jobs WHERE session_id = '{}'", ended.id),
+    )
+    .await;
     client.get(&format!("/jobs/{of_ended}")).await.error(404);
     client
         .get(&format!("/jobs/{of_ended}/console"))
         .await
         .error(404);
-    none(&house, "row of it", &format!("sessions WHERE id = '{}'", ended.id)).await;
+    none(
+        &house,
+        "row of it",
+        &format!("sessions WHERE id = '{}'", ended.id),
+    )
+    .await;
     // The living session has its jobs, but of the text only that of its last run.
     none(
         &house,
@@ -79,7 +89,10 @@ async fn jobs_text_and_tombstones_go_in_their_time_and_a_session_that_lives_keep
         (page["text"] == "").then_some(())
     })
     .await;
-    let so_far = client.get(&living.path("/console-output")).await.expect(200);
+    let so_far = client
+        .get(&living.path("/console-output"))
+        .await
+        .expect(200);
     assert_eq!(so_far, json!({"consoleOutput": text}));
     let page = client
         .get(&format!("/jobs/{last}/console"))
@@ -161,14 +174,27 @@ async fn workers_and_sign_ins_that_are_over_are_forgotten() {
               WHERE family_id IN (SELECT id FROM token_families WHERE principal_id = ({of_ben}))"
         ))
         .await;
-    none(&house, "sign-in of ben", &format!("token_families WHERE principal_id = ({of_ben})")).await;
+    none(
+        &house,
+        "sign-in of ben",
+        &format!("token_families WHERE principal_id = ({of_ben})"),
+    )
+    .await;
     // What has not expired stays.
-    assert_eq!(house.sql_value("SELECT count(*) FROM token_families").await, "1");
-    assert_eq!(house.sql_value("SELECT count(*) FROM refresh_tokens").await, "1");
+    assert_eq!(
+        house.sql_value("SELECT count(*) FROM token_families").await,
+        "1"
+    );
+    assert_eq!(
+        house.sql_value("SELECT count(*) FROM refresh_tokens").await,
+        "1"
+    );
     ben.get("/sessions").await.expect(200);
     house.workers[0].process.kill().await;
     none(&house, "dead worker", "workers").await;
-    house.add_worker(warren_tests::WorkerOptions::default()).await;
+    house
+        .add_worker(warren_tests::WorkerOptions::default())
+        .await;
     client.open_session().await.prints("1").await;
 }
 
@@ -205,7 +231,10 @@ async fn blobs_go_with_their_transfers_and_when_no_row_ever_named_them() {
     ] {
         put(&blobs, key).await;
     }
-    for (id, kept) in [(expired, Duration::ZERO), (living, Duration::from_secs(600))] {
+    for (id, kept) in [
+        (expired, Duration::ZERO),
+        (living, Duration::from_secs(600)),
+    ] {
         transfers::insert(&db, id, owner, 5, kept).await.unwrap();
     }
     house

@@ -45,7 +45,10 @@ async fn a_session_waits_until_another_is_closed_or_a_new_worker_comes() {
 async fn a_session_that_waited_in_vain_is_given_up_with_503_and_leaves_nothing() {
     let mut house = Builder::new().apis(0).workers(0).build().await;
     house
-        .add_api_via(house.database.server, &[("WARREN_OPEN_WAIT_SECONDS", "0.5")])
+        .add_api_via(
+            house.database.server,
+            &[("WARREN_OPEN_WAIT_SECONDS", "0.5")],
+        )
         .await;
     house.add_worker(one_slot()).await;
     let client = house.admin().await;

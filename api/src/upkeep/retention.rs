@@ -50,26 +50,17 @@ fn period(keep: &RetentionConfig) -> Duration {
 /// Everything once, from what refers to what is referred to. What fails does not hold up the rest.
 async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     let text = keep.console();
-    walk("console_chunks", async |at| {
-        retention::console_chunks(db, at, text).await
+    walk("console_chunks", |at| {
+        retention::console_chunks(db, at, text)
     })
     .await;
-    walk("jobs", async |at| retention::jobs(db, at, keep.jobs).await).await;
+    walk("jobs", |at| retention::jobs(db, at, keep.jobs)).await;
     // Only now, so that no row is written that is to go anyway.
-    walk("console_tails", async |at| {
-        retention::console_tails(db, at, text).await
-    })
-    .await;
-    walk("sessions", async |at| {
-        retention::sessions(db, at, keep.sessions).await
-    })
-    .await;
-    walk("workers", async |at| {
-        retention::workers(db, at, keep.workers).await
-    })
-    .await;
+    walk("console_tails", |at| retention::console_tails(db, at, text)).await;
+    walk("sessions", |at| retention::sessions(db, at, keep.sessions)).await;
+    walk("workers", |at| retention::workers(db, at, keep.workers)).await;
     // Not a walk: one step after the other takes what expired first.
-    walk("tokens", async |_at| retention::tokens(db, keep.tokens).await).await;
+    walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
     if let Err(error) = remove_expired_transfers(db, blobs).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Expired transfers could not all be removed");
@@ -77,7 +68,10 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
 }
 
 /// Steps along a table to its end.
-async fn walk(what: &'static str, mut step: impl AsyncFnMut(Walk) -> Result<Step, DbError>) {
+async fn walk<F>(what: &'static str, step: impl Fn(Walk) -> F)
+where
+    F: Future<Output = Result<Step, DbError>>,
+{
     let mut next = Some(Walk::default());
     while let Some(at) = next {
         match step(at).await {

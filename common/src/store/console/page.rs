@@ -97,7 +97,7 @@ fn chunks(row: &Row, after: i32) -> Result<Page, DbError> {
     Ok(Page {
         text: row.get("text"),
         next,
-        more: next < row.get("total"),
+        more: next < row.get::<_, i32>("total"),
         session: row
             .get::<_, Option<Uuid>>("session_id")
             .map(SessionId::from_uuid),
