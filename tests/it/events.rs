@@ -95,12 +95,14 @@ async fn one_stream_tells_a_job_from_the_queue_to_its_end() {
     assert_eq!(gathered.states, ["queued", "running", "cancelled"]);
     assert_eq!(gathered.last_state["cancel"], "confirmed");
     assert_eq!(gathered.last_state["reason"], "it was cancelled");
+    // The line that R was in the middle of ends where it was interrupted.
+    assert_eq!(gathered.text, "begun\n");
     // Whoever comes late gets the text and the end.
     let mut late = Gathered::default();
     late.take_all(&mut other.events(&job, None).await).await;
     assert_eq!(
         (late.text.as_str(), late.states),
-        ("begun", vec!["cancelled".to_owned()])
+        ("begun\n", vec!["cancelled".to_owned()])
     );
 }
 

@@ -9,6 +9,8 @@ use warren_tests::postgres::free_port;
 use warren_tests::{Builder, Client, House, WorkerOptions, processes, wait};
 
 const MIB: usize = 1024 * 1024;
+/// What a flood prints.
+const TEXT: usize = 24 * MIB;
 
 /// A house whose one API node says how it is, with these settings.
 async fn house(settings: &[(&str, &str)]) -> (House, Client) {
@@ -58,7 +60,6 @@ async fn stalled_reader(node: SocketAddr, client: &Client, job: &str) -> TcpStre
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_makes_the_server_fetch_and_hold_nothing() {
-    const TEXT: usize = 48 * MIB;
     const READERS: u64 = 8;
     let (house, metrics) = house(&[("WARREN_STALLED_READER_SECONDS", "600")]).await;
     let client = house.admin().await;
@@ -76,26 +77,18 @@ async fn a_reader_that_takes_nothing_makes_the_server_fetch_and_hold_nothing() {
     let node = house.apis[0].addr;
     let api = house.apis[0].process.pid();
     // What one reader costs a node that is warm is not the question.
-    let mut gathered = Gathered::default();
-    gathered
-        .take_all(&mut client.events(&job, None).await)
-        .await;
-    let (expected, before) = (gathered.text.len(), processes::resident_kib(api));
+    let one = pages_of_one(&metrics, &client, &job).await;
+    let before = processes::resident_kib(api);
     let pages_before = metric(&metrics, "warren_console_pages_total").await;
     let mut stalled = Vec::new();
     for _reader in 0..READERS {
         stalled.push(stalled_reader(node, &client, &job).await);
     }
     // Somebody who reads gets all of it meanwhile, in as many pages as there are.
-    let mut gathered = Gathered::default();
-    gathered
-        .take_all(&mut client.events(&job, None).await)
-        .await;
-    assert_eq!(gathered.text.len(), expected);
+    pages_of_one(&metrics, &client, &job).await;
     let fetched = metric(&metrics, "warren_console_pages_total").await - pages_before;
     let open = metric(&metrics, "warren_event_streams").await;
     assert!(open >= READERS, "{open}");
-    let one = pages_of(&metrics, &client, &job).await;
     let by_stalled = fetched - one;
     assert!(
         by_stalled <= READERS * one / 4,
@@ -121,11 +114,12 @@ async fn a_reader_that_takes_nothing_makes_the_server_fetch_and_hold_nothing() {
     .await;
 }
 
-/// The pages that a reader fetches who reads all.
-async fn pages_of(metrics: &Client, client: &Client, job: &str) -> u64 {
+/// Reads all, and tells in how many pages the node fetched it, if nobody else reads.
+async fn pages_of_one(metrics: &Client, client: &Client, job: &str) -> u64 {
     let before = metric(metrics, "warren_console_pages_total").await;
     let mut gathered = Gathered::default();
     gathered.take_all(&mut client.events(job, None).await).await;
+    assert_eq!(gathered.text.len(), TEXT / 100_000 * 100_000);
     metric(metrics, "warren_console_pages_total").await - before
 }
 

@@ -20,6 +20,8 @@ pub struct ServerEvent {
 pub struct EventStream {
     response: reqwest::Response,
     received: Vec<u8>,
+    /// Of those no event ends in so many.
+    searched: usize,
     /// The comments so far, heartbeats among them.
     pub comments: usize,
     /// How long the server wants a reader to wait before it connects again, in milliseconds.
@@ -44,6 +46,7 @@ impl Client {
         EventStream {
             response,
             received: Vec::new(),
+            searched: 0,
             comments: 0,
             retry: None,
         }
@@ -58,8 +61,8 @@ impl EventStream {
     /// When what comes is no event.
     pub async fn next(&mut self) -> Option<ServerEvent> {
         loop {
-            while let Some(end) = self.received.windows(2).position(|two| two == b"\n\n") {
-                let block: Vec<u8> = self.received.drain(..end + 2).collect();
+            while let Some(end) = self.end_of_block() {
+                let block: Vec<u8> = self.received.drain(..end).collect();
                 let block = String::from_utf8(block).expect("events are UTF-8");
                 if let Some(event) = self.read(&block) {
                     return Some(event);
@@ -67,6 +70,19 @@ impl EventStream {
             }
             let piece = self.response.chunk().await.ok()??;
             self.received.extend_from_slice(&piece);
+        }
+    }
+
+    /// Where the first block ends that is here whole.
+    fn end_of_block(&mut self) -> Option<usize> {
+        let new = self.received.get(self.searched..)?;
+        match new.windows(2).position(|two| two == b"\n\n") {
+            Some(place) => Some(std::mem::take(&mut self.searched) + place + 2),
+            None => {
+                // The last byte may be the first half of an end.
+                self.searched = self.received.len().saturating_sub(1);
+                None
+            }
         }
     }
 

@@ -197,14 +197,14 @@ struct ConsoleEvent {
 fn told(seen: &mut Mark, page: Page) -> Vec<(Mark, What)> {
     let stage = Stage::of(page.state, page.attempt);
     let has_ended = stage == Stage::END;
-    let mut state = (stage > seen.stage && !(has_ended && page.more)).then_some(StateEvent {
+    let mut move_on = (stage > seen.stage && !(has_ended && page.more)).then_some(StateEvent {
         state: page.state,
         attempt: page.attempt,
         reason: page.reason,
         cancel: page.cancel,
     });
     let mut told = Vec::new();
-    if !has_ended && let Some(state) = state.take() {
+    if !has_ended && let Some(state) = move_on.take() {
         seen.stage = stage;
         told.push((*seen, What::State(state)));
     }
@@ -213,7 +213,7 @@ fn told(seen: &mut Mark, page: Page) -> Vec<(Mark, What)> {
         let text = text(page.text);
         told.push((*seen, What::Console(ConsoleEvent { text })));
     }
-    if let Some(state) = state {
+    if let Some(state) = move_on {
         seen.stage = stage;
         told.push((*seen, What::State(state)));
     }

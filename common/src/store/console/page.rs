@@ -77,7 +77,7 @@ pub async fn page(
     let total: i32 = row.get("total");
     let pieces = tail::pieces(row.get::<_, i32>("tail_bytes").into());
     if page.next >= total && pieces > 0 {
-        let room = limit - row.get::<_, i64>("bytes");
+        let room = limit - row.get::<_, i64>("bytes") - tail::LONGEST_MOVE;
         let wanted = (room / tail::PIECE).max(i64::from(page.next == after));
         let first = i64::from(page.next - total);
         let count = wanted.min(pieces - first).max(0);

@@ -6,7 +6,7 @@
 /// Bytes of a piece, but for what its borders are moved.
 pub(super) const PIECE: i64 = 64 * 1024;
 /// How far a border is moved at most: the longest character of UTF-8 has four bytes.
-const LONGEST_MOVE: i64 = 3;
+pub(super) const LONGEST_MOVE: i64 = 3;
 
 /// Pieces of a text of that many bytes.
 pub(super) const fn pieces(bytes: i64) -> i64 {
