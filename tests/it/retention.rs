@@ -218,7 +218,7 @@ async fn blobs_go_with_their_transfers_and_when_no_row_ever_named_them() {
         ("WARREN_BLOB_RETENTION_SECONDS", "2"),
     ])
     .await;
-    let (blobs, db) = (house.blobs(), house.db());
+    let (blobs, db) = (house.object_store(), house.db());
     let owner = house.sql_value("SELECT id FROM principals").await;
     let owner: PrincipalId = owner.parse().unwrap();
     let (expired, living) = (TransferId::new(), TransferId::new());

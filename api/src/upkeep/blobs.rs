@@ -71,7 +71,8 @@ async fn remove_orphans(db: &Db, blobs: &Blobs, keep: Duration) -> Result<(), Pr
     loop {
         let page = blobs.list(from).await?;
         let now = Utc::now();
-        let old: Vec<BlobKey> = page
+        // A blob of several objects comes more than once.
+        let old: HashSet<BlobKey> = page
             .blobs
             .into_iter()
             .filter(|Listed { since, .. }| now - since > keep)
@@ -86,7 +87,7 @@ async fn remove_orphans(db: &Db, blobs: &Blobs, keep: Duration) -> Result<(), Pr
     }
 }
 
-async fn without_row(db: &Db, mut keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, DbError> {
+async fn without_row(db: &Db, keys: HashSet<BlobKey>) -> Result<Vec<BlobKey>, DbError> {
     let (mut snapshot_ids, mut transfer_ids) = (Vec::new(), Vec::new());
     for key in &keys {
         match key {
@@ -103,8 +104,7 @@ async fn without_row(db: &Db, mut keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, Db
         let named = transfers::known(db, &transfer_ids).await?;
         known.extend(named.into_iter().map(BlobKey::Transfer));
     }
-    keys.retain(|key| !known.contains(key));
-    Ok(keys)
+    Ok(keys.difference(&known).copied().collect())
 }
 
 /// Deletes all of them, also when one cannot be deleted; the last failure is told.

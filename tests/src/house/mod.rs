@@ -153,7 +153,7 @@ impl House {
     }
 
     /// The object store as the programs see it.
-    pub fn blobs(&self) -> Blobs {
+    pub fn object_store(&self) -> Blobs {
         Blobs::new(&BlobConfig {
             endpoint: self.s3_url.clone(),
             region: crate::s3::REGION.to_owned(),
