@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use warren_common::id::{JobId, PrincipalId};
+use warren_common::store::console;
 use warren_tests::client::Session;
 use warren_tests::events::Gathered;
 use warren_tests::{Builder, House, WorkerOptions, wait};
@@ -289,4 +291,69 @@ async fn console_output_of_a_session_is_the_whole_text_while_a_page_is_what_is_n
         .await
         .expect(200);
     session.client.job_end(&job).await;
+}
+
+#[tokio::test]
+async fn pages_of_any_length_are_the_whole_text_however_it_was_stored() {
+    const PIECE: usize = 64 * 1024;
+    let house = Builder::new().workers(0).build().await;
+    let owner: PrincipalId = house
+        .sql_value("SELECT id FROM principals")
+        .await
+        .parse()
+        .unwrap();
+    let (db, raw) = (house.db(), house.database.connect().await);
+    let layouts: [(&[usize], usize); 6] = [
+        (&[], 0),
+        (&[], 3 * PIECE + 1),
+        (&[5, 1, 7], 0),
+        (&[PIECE, 1, PIECE / 2], PIECE - 1),
+        (&[3 * PIECE], 9),
+        (&[1; 40], 2 * PIECE),
+    ];
+    for (chunks, tail) in layouts {
+        let job = JobId::new();
+        let insert = "INSERT INTO jobs (id, kind, state, owner_id, api_id, request, console_tail, finished_at)
+                      VALUES ($1, 'execute', 'succeeded', $2, $1, '', $3, now())";
+        // Every border falls into a character of three bytes at some piece.
+        let text_of = |letters: usize, from: &str| from.repeat(letters).into_bytes();
+        let tail_text = text_of(tail / 3 + usize::from(tail > 0), "語");
+        raw.execute(insert, &[&job.uuid(), &owner.uuid(), &tail_text])
+            .await
+            .unwrap();
+        let mut expected = Vec::new();
+        for (seq, bytes) in (0_i32..).zip(chunks) {
+            let text = text_of(*bytes, if seq % 2 == 0 { "a" } else { "b" });
+            raw.execute(
+                "INSERT INTO console_chunks VALUES ($1, $2, $3)",
+                &[&job.uuid(), &seq, &text],
+            )
+            .await
+            .unwrap();
+            expected.extend(text);
+        }
+        expected.extend(tail_text);
+        for limit in [0, 8, 100_000, 1024 * 1024] {
+            let (mut text, mut cursor) = (Vec::new(), 0);
+            loop {
+                let page = console::page(&db, owner, job, cursor, limit).await.unwrap();
+                let page = page.unwrap();
+                let is_one = page.next == cursor + 1;
+                assert!(is_one || i64::try_from(page.text.len()).unwrap() <= limit);
+                assert!(String::from_utf8(page.text.clone()).is_ok());
+                assert!(page.next > cursor || page.is_last());
+                text.extend(page.text.iter());
+                cursor = page.next;
+                if page.is_last() {
+                    break;
+                }
+            }
+            assert!(text == expected, "{chunks:?} and {tail} by {limit}");
+            let end = console::page(&db, owner, job, cursor, limit).await.unwrap();
+            let end = end.unwrap();
+            assert!(end.is_last() && end.text.is_empty() && end.next == cursor);
+        }
+        let stranger = console::page(&db, PrincipalId::new(), job, 0, 8).await;
+        assert!(stranger.unwrap().is_none());
+    }
 }

@@ -13,8 +13,8 @@ use warren_common::store::console::{self, Head};
 use super::Mark;
 
 /// Between two looks at the jobs that somebody waits for. A worker writes text that is 75 ms old; a reader is promised it within
-/// 150 ms of its being printed, which leaves this much and as much again for the statements.
-const EVERY: Duration = Duration::from_millis(50);
+/// 150 ms of its being printed, which leaves this much and nearly as much again for the statements.
+const EVERY: Duration = Duration::from_millis(40);
 /// Jobs asked for in one query.
 const LARGEST: usize = 500;
 /// The pause after a query that failed.
