@@ -334,7 +334,7 @@ async fn pages_of_any_length_are_the_whole_text_however_it_was_stored() {
         }
         expected.extend(tail_text);
         for limit in [0, 8, 100_000, 1024 * 1024] {
-            let (mut text, mut cursor) = (Vec::new(), 0);
+            let (mut text, mut cursor) = (Vec::<u8>::new(), 0);
             loop {
                 let page = console::page(&db, owner, job, cursor, limit).await.unwrap();
                 let page = page.unwrap();

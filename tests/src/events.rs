@@ -76,14 +76,12 @@ impl EventStream {
     /// Where the first block ends that is here whole.
     fn end_of_block(&mut self) -> Option<usize> {
         let new = self.received.get(self.searched..)?;
-        match new.windows(2).position(|two| two == b"\n\n") {
-            Some(place) => Some(std::mem::take(&mut self.searched) + place + 2),
-            None => {
-                // The last byte may be the first half of an end.
-                self.searched = self.received.len().saturating_sub(1);
-                None
-            }
+        if let Some(place) = new.windows(2).position(|two| two == b"\n\n") {
+            return Some(std::mem::take(&mut self.searched) + place + 2);
         }
+        // The last byte may be the first half of an end.
+        self.searched = self.received.len().saturating_sub(1);
+        None
     }
 
     fn read(&mut self, block: &str) -> Option<ServerEvent> {

@@ -60,7 +60,8 @@ pub async fn console(
     }))
 }
 
-/// A page of a job of the caller's, which is a use of its session.
+/// A page of a job of the caller's, which is a use of its session. Whoever waits for the next one waits for a job that has not ended,
+/// and a session with such a job is not idle.
 pub(super) async fn page(
     app: &App,
     caller: &Caller,
