@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use warren_common::blobs::Blobs;
 use warren_common::queue::Broker;
 use warren_common::store::Db;
 
+use crate::activity::Activity;
 use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
 use crate::config::ApiConfig;
 use crate::ready::Ready;
+use crate::streams::Streams;
 use crate::submit::Submitter;
-use crate::watch::Watch;
+use crate::watch::{Progress, Watch};
 
 /// The parts of a node.
 pub struct App {
@@ -33,6 +36,14 @@ pub struct App {
     pub submitter: Arc<Submitter>,
     /// Waits for jobs.
     pub watch: Watch,
+    /// Waits for jobs to come further.
+    pub progress: Progress,
+    /// Places for event streams.
+    pub streams: Streams,
+    /// Notes which sessions are used.
+    pub activity: Activity,
+    /// Cancelled when this node takes no more requests: whoever reads here goes on reading elsewhere.
+    pub leaving: CancellationToken,
 }
 
 /// As handlers hold it.

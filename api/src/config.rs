@@ -1,9 +1,12 @@
 //! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
 
+mod keep;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+pub use keep::{RetentionConfig, StreamConfig};
 use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, Secret, TelemetryConfig};
 
 /// Fewest characters of a password.
@@ -111,6 +114,23 @@ pub struct ApiConfig {
         default_value_t = 100
     )]
     pub session_queue_limit: u32,
+    /// Live sessions that one user may have; 0: as many as there is room for
+    #[arg(
+        id = "sessions_per_user",
+        long = "sessions-per-user",
+        env = "WARREN_SESSIONS_PER_USER",
+        default_value_t = 8
+    )]
+    pub sessions_per_user: u32,
+    /// How long nobody may use a session before it is closed, in seconds; 0: for ever
+    #[arg(
+        id = "session_idle_seconds",
+        long = "session-idle-seconds",
+        env = "WARREN_SESSION_IDLE_SECONDS",
+        default_value = "1800",
+        value_parser = seconds
+    )]
+    pub session_idle: Duration,
     /// How long opening a session waits for a worker with room, in seconds
     #[arg(
         id = "open_wait_seconds",
@@ -138,6 +158,12 @@ pub struct ApiConfig {
         value_parser = seconds
     )]
     pub grace: Duration,
+    /// How long what is over is kept.
+    #[command(flatten)]
+    pub retention: RetentionConfig,
+    /// Event streams.
+    #[command(flatten)]
+    pub streams: StreamConfig,
     /// The first user.
     #[command(flatten)]
     pub admin: AdminConfig,
@@ -156,9 +182,15 @@ pub struct ApiConfig {
 }
 
 impl ApiConfig {
+    /// How long nobody may use a session before it is closed; none when it is never closed for that.
+    pub fn idle(&self) -> Option<Duration> {
+        Some(self.session_idle).filter(|idle| !idle.is_zero())
+    }
+
     /// Refuses what clap cannot judge.
     pub fn validate(&self) -> Result<(), BadSetting> {
         self.admin.validate()?;
+        self.streams.validate()?;
         if self.body_limit < 1024 {
             return Err(BadSetting::new(
                 "WARREN_BODY_LIMIT_BYTES",
@@ -184,6 +216,15 @@ impl ApiConfig {
             return Err(BadSetting::new(
                 "WARREN_LEASE_SECONDS",
                 "must be at least 0.1",
+            ));
+        }
+        if self
+            .idle()
+            .is_some_and(|idle| idle < Duration::from_secs(1))
+        {
+            return Err(BadSetting::new(
+                "WARREN_SESSION_IDLE_SECONDS",
+                "must be 0, or at least 1",
             ));
         }
         if self.open_wait.is_zero() {
@@ -248,6 +289,8 @@ mod tests {
             ("--database-pool=1", "WARREN_DATABASE_POOL"),
             ("--metrics-listen=0.0.0.0:12800", "WARREN_METRICS_LISTEN"),
             ("--body-limit-bytes=3", "WARREN_BODY_LIMIT_BYTES"),
+            ("--event-streams=0", "WARREN_EVENT_STREAMS"),
+            ("--session-idle-seconds=0.1", "WARREN_SESSION_IDLE_SECONDS"),
         ] {
             let problem = parsed(&[extra]).validate().unwrap_err().to_string();
             assert!(problem.starts_with(variable), "{problem}");

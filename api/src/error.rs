@@ -19,6 +19,9 @@ pub enum ApiError {
     /// No token, or none that counts; or a bad login.
     #[error("{0}")]
     Unauthorized(&'static str),
+    /// Known who asks, and it may not be.
+    #[error("{0}")]
+    Forbidden(String),
     /// There is no such thing, or it belongs to somebody else.
     #[error("{0}")]
     NotFound(String),
@@ -52,6 +55,9 @@ pub enum ApiError {
     /// As many jobs wait in the session as may.
     #[error("{0} jobs wait in this session already; try again later")]
     QueueFull(u32),
+    /// A caller reads as many event streams as it may.
+    #[error("you read {0} event streams of this node already; close one, or try again later")]
+    TooManyStreams(u32),
     /// The body did not arrive.
     #[error("the body did not arrive in time")]
     BodyTimeout,
@@ -104,6 +110,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequestException"),
             Self::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "UnauthorizedException"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "ForbiddenException"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFoundException"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedException"),
             Self::Gone(_) => (StatusCode::GONE, "GoneException"),
@@ -120,7 +127,9 @@ impl ApiError {
                 "UnsupportedMediaTypeException",
             ),
             Self::KeyTaken => (StatusCode::UNPROCESSABLE_ENTITY, "IdempotencyKeyException"),
-            Self::QueueFull(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException"),
+            Self::QueueFull(_) | Self::TooManyStreams(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException")
+            }
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
             Self::NotBuilt(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplementedException"),
             Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => (
@@ -142,7 +151,9 @@ impl ApiError {
             Self::Unauthorized(_) => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
             }
-            Self::QueueFull(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::QueueFull(_) | Self::TooManyStreams(_) => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
+            }
             Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("2")))
             }

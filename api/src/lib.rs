@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`router`] lists every route; a handler under `routes` takes its parts out of the request
 //! ([`extract`], [`auth`]), stores a job ([`submit`]), waits for it ([`watch`]) and answers or fails ([`error`]).
-//! [`sweeper`] mends what others left behind. [`cli`] is the program around [`run`].
+//! [`sweeper`] mends what others left behind, [`upkeep`] ends and removes what nobody needs any more. [`cli`] is the program around [`run`].
 
+pub mod activity;
 pub mod app;
 pub mod auth;
 pub mod cli;
@@ -15,8 +16,10 @@ pub mod ready;
 pub mod router;
 pub mod routes;
 mod start;
+pub mod streams;
 pub mod submit;
 pub mod sweeper;
+pub mod upkeep;
 pub mod watch;
 
 pub use start::{StartError, run};

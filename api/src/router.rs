@@ -74,6 +74,8 @@ fn built() -> Vec<Entry> {
         at(M::GET, "/jobs/{id}", jobs::read::read),
         at(M::GET, "/jobs/{id}/content", jobs::content::content),
         at(M::DELETE, "/jobs/{id}", jobs::cancel::cancel),
+        at(M::GET, "/jobs/{id}/console", jobs::console::console),
+        at(M::GET, "/jobs/{id}/events", jobs::events::events),
         at(M::GET, "/status", status::status),
         at(M::GET, "/health/live", health::live::live),
         at(M::GET, "/health/ready", health::ready::ready),

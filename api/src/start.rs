@@ -15,14 +15,16 @@ use warren_common::stop::Stop;
 use warren_common::store::{Commit, Db, DbError, migrate, principals};
 use warren_common::telemetry::{self, Readiness};
 
+use crate::activity::Activity;
 use crate::app::{App, Shared};
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{AdminConfig, ApiConfig, BadSetting};
 use crate::ready::Ready;
+use crate::streams::Streams;
 use crate::submit::Submitter;
-use crate::watch::Watch;
-use crate::{router, sweeper};
+use crate::watch::{Progress, Watch};
+use crate::{router, sweeper, upkeep};
 
 /// How long a server that is missing at start is waited for.
 const SERVERS_WAIT: Duration = Duration::from_secs(15);
@@ -131,8 +133,13 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
             broker.clone(),
             id,
             config.session_queue_limit,
+            config.sessions_per_user,
         )),
         watch: Watch::new(stop.hard.clone()),
+        progress: Progress::default(),
+        streams: Streams::new(config.streams.limit, config.streams.limit_of_caller),
+        activity: Activity::new(config.idle()),
+        leaving: stop.soft.clone(),
         blobs: Blobs::new(&config.blobs),
         db,
         broker,
@@ -147,6 +154,21 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         app.db.clone(),
         app.broker.clone(),
         app.config.lease,
+    ));
+    beside.spawn(app.progress.clone().poll(app.db.clone()));
+    beside.spawn(app.activity.clone().write(app.db.clone()));
+    if let Some(idle) = app.config.idle() {
+        beside.spawn(upkeep::idle::run(app.db.clone(), app.broker.clone(), idle));
+    }
+    beside.spawn(upkeep::retention::run(
+        app.db.clone(),
+        app.blobs.clone(),
+        app.config.retention.clone(),
+    ));
+    beside.spawn(upkeep::blobs::run(
+        app.db.clone(),
+        app.blobs.clone(),
+        app.config.retention.blobs,
     ));
     beside.spawn(warn_without_store(app.blobs.clone()));
     serve_metrics(&app, &mut beside, over).await?;
@@ -246,9 +268,12 @@ async fn serve(app: &Shared, listener: TcpListener, stop: Stop) -> Result<(), St
     if let Ok(place) = listener.local_addr() {
         tracing::info!("Listening on {place}");
     }
-    let listener = listener.tap_io(|stream| {
+    let stalled = u32::try_from(app.config.streams.stalled.as_millis()).unwrap_or(u32::MAX);
+    let listener = listener.tap_io(move |stream| {
         // Without it an answer may wait for an acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
+        // Nobody looks at a connection that has no room: the system closes it when its reader takes nothing for so long.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, stalled);
     });
     let server = axum::serve(listener, router::build(Arc::clone(app)))
         .with_graceful_shutdown(stop.soft.clone().cancelled_owned());

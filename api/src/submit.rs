@@ -12,9 +12,12 @@ use warren_common::id::{ApiId, JobId, SessionId, WorkerId};
 use warren_common::model::Lane;
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::jobs::{self, IdempotencyKey, KeyVerdict, NewJob, Verdict};
-use warren_common::store::{Conn, Db, DbError, sessions};
+use warren_common::store::sessions::{self, Stored};
+use warren_common::store::{Conn, Db, DbError};
 
 pub use work::{Opening, Placed, Work, no_session, session_over};
+
+use work::quota_reached;
 
 use crate::error::ApiError;
 
@@ -51,12 +54,14 @@ pub struct Submitter {
     broker: Broker,
     api: ApiId,
     waiting_limit: u32,
+    /// Live sessions that one owner may have; 0: however many.
+    quota: u32,
     group: Group<NewJob, Grouped>,
 }
 
 impl Submitter {
     /// Starts the runner that groups what is submitted at the same moment.
-    pub fn start(db: Db, broker: Broker, api: ApiId, waiting_limit: u32) -> Self {
+    pub fn start(db: Db, broker: Broker, api: ApiId, waiting_limit: u32, quota: u32) -> Self {
         let flushed = db.clone();
         let group = Group::start(LARGEST_GROUP, move |jobs| {
             let db = flushed.clone();
@@ -67,6 +72,7 @@ impl Submitter {
             broker,
             api,
             waiting_limit,
+            quota,
             group,
         }
     }
@@ -234,8 +240,10 @@ impl Submitter {
                     api: self.api,
                     traceparent: &opening.traceparent,
                 };
-                sessions::store_opening(conn, &new).await?;
-                Ok(Tried::Stored(None))
+                match sessions::store_opening(conn, &new, self.quota.into()).await? {
+                    Stored::Yes => Ok(Tried::Stored(None)),
+                    Stored::QuotaReached(live) => Ok(Tried::Refused(quota_reached(live))),
+                }
             }
             Work::Turn(job) => {
                 let limit = self.waiting_limit;

@@ -1,12 +1,16 @@
 //! The sweeper of this node: ends what has lost its owner, repeats notices that nobody heard.
 
+mod contact;
+
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::sweep::{self, Silent, Swept};
-use warren_common::store::{Db, DbError, jobs};
-use warren_common::telemetry::{chain, metrics};
+use warren_common::store::{Db, jobs};
+use warren_common::telemetry::metrics;
+
+pub(crate) use contact::Contact;
 
 use crate::submit::notify;
 
@@ -16,8 +20,6 @@ const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
 const SILENT_LIMIT: i64 = 200;
 /// Between two counts of what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
-/// A pause between passes that is always taken for ordinary.
-const ORDINARY_GAP: Duration = Duration::from_secs(2);
 
 /// Sweeps for ever.
 pub async fn run(db: Db, broker: Broker, lease: Duration) {
@@ -92,93 +94,5 @@ fn report(broker: &Broker, swept: Swept) {
     for (job, api) in swept.ended {
         let notice = Notice::FinishedV1 { job, left: None };
         notify(broker, QueueName::Api(api), notice);
-    }
-}
-
-/// For how long this node has reached Postgres without a gap, on the monotonic clock.
-struct Contact {
-    lease: Duration,
-    /// The first and the last success of an unbroken row.
-    row: Option<(Instant, Instant)>,
-}
-
-impl Contact {
-    const fn new(lease: Duration) -> Self {
-        Self { lease, row: None }
-    }
-
-    /// True when the row is unbroken until now and at least one lease long.
-    fn lasts(&mut self, now: Instant) -> bool {
-        let longest_gap = (self.lease / 3).max(ORDINARY_GAP);
-        match self.row {
-            Some((_first, last)) if now - last > longest_gap => {
-                self.row = None;
-                false
-            }
-            Some((first, last)) => last - first >= self.lease,
-            None => false,
-        }
-    }
-
-    /// Postgres answered.
-    fn made(&mut self, now: Instant) {
-        // Asking forgets a row that a gap has broken.
-        self.lasts(now);
-        let first = self.row.map_or(now, |(first, _last)| first);
-        self.row = Some((first, now));
-    }
-
-    /// It did not.
-    fn failed(&mut self, error: &DbError) {
-        if matches!(error, DbError::Refused { .. }) {
-            // A refusal is an answer: Postgres is there.
-            tracing::warn!(cause = chain(error), "A pass of the sweeper was refused");
-            return;
-        }
-        if self.row.take().is_some() {
-            tracing::warn!(
-                cause = chain(error),
-                "The sweeper does not get through to PostgreSQL, nobody is declared dead until it does for one whole lease"
-            );
-        } else {
-            tracing::debug!(cause = chain(error), "A pass of the sweeper failed");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEASE: Duration = Duration::from_secs(15);
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// A node that has had contact every second for `seconds`.
-    fn after(start: Instant, seconds: u32) -> Contact {
-        let mut contact = Contact::new(LEASE);
-        for second in 0..=seconds {
-            contact.made(start + SECOND * second);
-        }
-        contact
-    }
-
-    #[test]
-    fn nobody_is_declared_dead_before_one_whole_lease_of_contact() {
-        let start = Instant::now();
-        assert!(!after(start, 14).lasts(start + SECOND * 14));
-        assert!(after(start, 15).lasts(start + SECOND * 15));
-    }
-
-    #[test]
-    fn a_gap_begins_a_new_row() {
-        let start = Instant::now();
-        let mut contact = after(start, 15);
-        // This process, or the machine, was stopped.
-        assert!(!contact.lasts(start + SECOND * 60));
-        contact.made(start + SECOND * 60);
-        assert!(!contact.lasts(start + SECOND * 60));
-        let mut contact = after(start, 15);
-        contact.made(start + SECOND * 60);
-        assert!(!contact.lasts(start + SECOND * 60));
     }
 }

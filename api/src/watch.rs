@@ -1,6 +1,10 @@
 //! Waiting for jobs to end: one set a node, told by completion events, checked by one grouped query.
+//!
+//! Waiting for more of a job's console text is [`Progress`]'s.
 
+mod mark;
 mod outcome;
+mod progress;
 mod waiter;
 
 use std::collections::HashMap;
@@ -14,7 +18,9 @@ use warren_common::id::JobId;
 use warren_common::queue::{Consumer, Event, Notice};
 use warren_common::store::{Db, jobs};
 
+pub use mark::{Mark, Stage};
 pub use outcome::Outcome;
+pub use progress::Progress;
 pub use waiter::Waiter;
 
 /// How often a job is looked at whose completion event comes to this node.

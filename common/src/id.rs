@@ -25,6 +25,11 @@ macro_rules! id {
                 Self(uuid)
             }
 
+            /// The least id that can have been made at this time, in milliseconds since 1970.
+            pub fn earliest_at(unix_millis: u64) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(unix_millis, &[0; 10]).into_uuid())
+            }
+
             /// For statements.
             pub const fn uuid(self) -> Uuid {
                 self.0
@@ -85,3 +90,17 @@ id!(
     /// Names one sign-in and the tokens that descend from it.
     FamilyId
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_time_lie_between_the_earliest_of_it_and_the_earliest_of_the_next() {
+        let id = JobId::new();
+        let (seconds, nanos) = id.uuid().get_timestamp().unwrap().to_unix();
+        let millis = seconds * 1000 + u64::from(nanos / 1_000_000);
+        assert!(JobId::earliest_at(millis) <= id);
+        assert!(id < JobId::earliest_at(millis + 1));
+    }
+}

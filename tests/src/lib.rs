@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod events;
 pub mod gate;
 pub mod house;
 pub mod postgres;

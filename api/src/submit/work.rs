@@ -62,3 +62,11 @@ pub fn session_over(state: SessionState, reason: Option<String>) -> ApiError {
         .unwrap_or_default();
     ApiError::Gone(format!("the session is {}{reason}", state.word()))
 }
+
+/// The caller has as many live sessions as may be.
+pub(super) fn quota_reached(live: i64) -> ApiError {
+    ApiError::Forbidden(format!(
+        "you have {live} sessions, as many as one user may have (WARREN_SESSIONS_PER_USER); GET /sessions lists them, close one \
+         with DELETE /sessions/{{id}}"
+    ))
+}

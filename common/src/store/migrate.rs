@@ -19,6 +19,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0003_sessions_whole",
         include_str!("../../../migrations/0003_sessions_whole.sql"),
     ),
+    (
+        5,
+        "0005_upkeep",
+        include_str!("../../../migrations/0005_upkeep.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

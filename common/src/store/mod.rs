@@ -3,12 +3,15 @@
 //! One module per table, one function per statement. Every statement begins with a comment that names it, so that it can
 //! be found in `pg_stat_activity`; every wait has a limit.
 
+pub mod chores;
 pub mod console;
 mod error;
+pub mod idle;
 pub mod jobs;
 pub mod keys;
 pub mod migrate;
 pub mod principals;
+pub mod retention;
 pub mod sessions;
 pub mod snapshots;
 pub mod sweep;

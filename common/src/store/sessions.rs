@@ -27,17 +27,50 @@ pub struct NewSession<'a> {
     pub traceparent: &'a str,
 }
 
-/// Stores a session that is opening and the job that opens it.
+/// What became of an opening that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is stored.
+    Yes,
+    /// The owner has this many live sessions already, as many as may be.
+    QuotaReached(i64),
+}
+
+/// Stores a session that is opening and the job that opens it, unless its owner has `quota` live sessions already (0: however
+/// many).
+///
+/// Openings of one owner wait for each other at the owner's row. What was added since this statement's snapshot was taken is known
+/// from `sessions_opened` of the locked row, so the quota is never exceeded, however many nodes open.
 ///
 /// Storing the same ids again changes nothing, so that a caller in doubt whether it was stored may simply repeat.
-pub async fn store_opening(conn: &mut Conn, new: &NewSession<'_>) -> Result<(), DbError> {
+pub async fn store_opening(
+    conn: &mut Conn,
+    new: &NewSession<'_>,
+    quota: i64,
+) -> Result<Stored, DbError> {
     const SQL: &str = "-- sessions::store_opening
-        WITH session AS (
-            INSERT INTO sessions (id, owner_id, name, state) VALUES ($1, $2, $3, 'opening')
-            ON CONFLICT (id) DO NOTHING RETURNING id
+        WITH locked AS (
+            SELECT id, sessions_opened FROM principals WHERE id = $2 FOR NO KEY UPDATE
+        ), room AS (
+            SELECT l.id, seen.live + l.sessions_opened - seen.sessions_opened AS live
+              FROM locked l
+             CROSS JOIN LATERAL (
+                SELECT p.sessions_opened,
+                       (SELECT count(*) FROM sessions s
+                         WHERE s.owner_id = p.id AND s.state IN ('opening', 'open', 'closing')) AS live
+                  FROM principals p WHERE p.id = $2
+             ) seen
+        ), session AS (
+            INSERT INTO sessions (id, owner_id, name, state)
+            SELECT $1, id, $3, 'opening' FROM room WHERE live < $8 OR $8 = 0
+            ON CONFLICT (id) DO NOTHING RETURNING id, owner_id
+        ), counted AS (
+            UPDATE principals p SET sessions_opened = p.sessions_opened + 1 FROM session s WHERE p.id = s.owner_id
+        ), job AS (
+            INSERT INTO jobs (id, kind, state, owner_id, session_id, api_id, request, traceparent)
+            SELECT $4, 'open_session', 'queued', $2, id, $5, $6, $7 FROM session
         )
-        INSERT INTO jobs (id, kind, state, owner_id, session_id, api_id, request, traceparent)
-        SELECT $4, 'open_session', 'queued', $2, id, $5, $6, $7 FROM session";
+        SELECT live, live < $8 OR $8 = 0 AS fits FROM room";
     let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
         &new.session.uuid(),
         &new.owner.uuid(),
@@ -46,10 +79,17 @@ pub async fn store_opening(conn: &mut Conn, new: &NewSession<'_>) -> Result<(), 
         &new.api.uuid(),
         &new.request,
         &new.traceparent,
+        &quota,
     ];
-    conn.execute("sessions::store_opening", SQL, params)
-        .await
-        .map(drop)
+    let rows = conn.query("sessions::store_opening", SQL, params).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| DbError::bad_row("sessions::store_opening", "there is no such owner"))?;
+    Ok(if row.get("fits") {
+        Stored::Yes
+    } else {
+        Stored::QuotaReached(row.get("live"))
+    })
 }
 
 /// A session that a worker has just opened.

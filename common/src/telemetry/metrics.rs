@@ -34,6 +34,9 @@ pub struct Metrics {
     lease_age_seconds: GaugeF64,
     notices: Family<Labels, Counter>,
     sent_again: Counter,
+    event_streams: Gauge,
+    console_pages: Counter,
+    removed: Family<Labels, Counter>,
     pool_wait_seconds: Histogram,
     requests_seconds: Family<Labels, Histogram, fn() -> Histogram>,
 }
@@ -64,6 +67,9 @@ impl Metrics {
             lease_age_seconds: GaugeF64::default(),
             notices: Family::default(),
             sent_again: Counter::default(),
+            event_streams: Gauge::default(),
+            console_pages: Counter::default(),
+            removed: Family::default(),
             pool_wait_seconds: seconds(),
             requests_seconds: Family::new_with_constructor(seconds),
         };
@@ -117,6 +123,21 @@ impl Metrics {
             "notices_sent_again",
             "Notices that the sweeper of this node repeated",
             self.sent_again.clone(),
+        );
+        registry.register(
+            "event_streams",
+            "Event streams that this node serves",
+            self.event_streams.clone(),
+        );
+        registry.register(
+            "console_pages",
+            "Pieces of console text that this node read for streams and pollers",
+            self.console_pages.clone(),
+        );
+        registry.register(
+            "removed",
+            "What this node removed for its age, by what it was",
+            self.removed.clone(),
         );
         registry.register(
             "database_pool_wait_seconds",
@@ -198,6 +219,23 @@ impl Metrics {
     pub fn notices_sent_again(&self, count: usize) {
         self.sent_again
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Event streams that are open.
+    pub fn event_streams(&self, open: u32) {
+        self.event_streams.set(open.into());
+    }
+
+    /// Console text was read for somebody.
+    pub fn console_page(&self) {
+        self.console_pages.inc();
+    }
+
+    /// Something was removed for its age.
+    pub fn removed(&self, what: &'static str, count: u64) {
+        self.removed
+            .get_or_create(&vec![("what", what.to_owned())])
+            .inc_by(count);
     }
 
     /// A connection was asked of the pool.

@@ -184,6 +184,8 @@ impl House {
             let mut settings = self.shared_env(database);
             settings.push(("WARREN_LISTEN".to_owned(), addr.to_string()));
             settings.push(("WARREN_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()));
+            // One user does the work of many here.
+            settings.push(("WARREN_SESSIONS_PER_USER".to_owned(), "10000".to_owned()));
             settings.extend(
                 env.iter()
                     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use warren_common::config::{DatabaseConfig, QueueConfig, Secret};
+use warren_common::blobs::Blobs;
+use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, Secret};
 use warren_common::id::ApiId;
 use warren_common::queue::{Broker, Role, Topology};
 use warren_common::store::{Commit, Db};
@@ -189,6 +190,18 @@ impl House {
             keys.extend(names.map(|entry| format!("{folder}/{}", entry.file_name().display())));
         }
         keys
+    }
+
+    /// The object store as the programs see it.
+    pub fn object_store(&self) -> Blobs {
+        Blobs::new(&BlobConfig {
+            endpoint: self.s3_url.clone(),
+            region: crate::s3::REGION.to_owned(),
+            bucket: "warren".to_owned(),
+            access_key: Secret::new("warren"),
+            secret_key: Secret::new("secret"),
+            transfer_seconds: 60,
+        })
     }
 
     /// The broker as a node of its own sees it.

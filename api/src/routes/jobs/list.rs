@@ -38,6 +38,10 @@ pub async fn list(
     // One more than the page tells whether there is a next one.
     let wanted = i64::try_from(limit + 1).map_err(ApiError::internal)?;
     let mut jobs = jobs::list(&app.db, caller.id, filter, wanted).await?;
+    // Only a list of one session's jobs is a use of it.
+    if let (Some(session), false) = (filter.session, jobs.is_empty()) {
+        app.activity.note(session);
+    }
     let next = (jobs.len() > limit).then(|| {
         jobs.truncate(limit);
         jobs.last().map(|job| next_page(&query, limit, job.id))

@@ -1,9 +1,13 @@
 //! Jobs.
 
 pub mod cancel;
+pub mod console;
 pub mod content;
+pub mod events;
 pub mod list;
 pub mod read;
+
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -16,6 +20,9 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::submit::notify;
+
+/// The longest wait of a call that holds its answer, in seconds.
+const LONGEST_WAIT: u64 = 60;
 
 /// A job as its owner reads it.
 #[derive(Debug, Serialize)]
@@ -52,8 +59,20 @@ impl From<Job> for JobView {
     }
 }
 
-fn rfc3339(at: DateTime<Utc>) -> String {
+pub(super) fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// How long to hold the answer, out of the query.
+fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
+    match text.map(str::parse) {
+        None => Ok(Duration::ZERO),
+        Some(Ok(seconds)) if seconds <= LONGEST_WAIT => Ok(Duration::from_secs(seconds)),
+        Some(_) => {
+            let expected = format!("wait must be from 0 to {LONGEST_WAIT}");
+            Err(ApiError::BadRequest(expected))
+        }
+    }
 }
 
 fn no_job() -> ApiError {
@@ -73,6 +92,7 @@ pub(super) async fn ask_to_cancel(
         }
         CancelVerdict::AskedOf(worker, session) => {
             if let Some(session) = session {
+                app.activity.note(session);
                 let notice = Notice::CancelV1 { session, job };
                 notify(&app.broker, QueueName::Control(worker), notice);
             }
@@ -80,5 +100,18 @@ pub(super) async fn ask_to_cancel(
         }
         CancelVerdict::Over => Ok("the job had ended already"),
         CancelVerdict::Unknown => Err(no_job()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_have_a_limit() {
+        assert_eq!(wait(Some("60")).unwrap(), Duration::from_secs(60));
+        assert!(wait(Some("61")).is_err());
+        assert!(wait(Some("-1")).is_err());
+        assert!(wait(None).unwrap().is_zero());
     }
 }

@@ -1,7 +1,5 @@
 //! `GET /jobs/{id}`
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -10,16 +8,13 @@ use warren_common::id::JobId;
 use warren_common::model::{Got, GotFile, GotObject, JobKind, JobState};
 use warren_common::store::jobs;
 
-use super::{JobView, no_job};
+use super::{JobView, no_job, wait};
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Id, Params};
 use crate::routes::execution::ExecuteResponse;
 use crate::watch::Outcome;
-
-/// The longest wait, in seconds.
-const LONGEST_WAIT: u64 = 60;
 
 /// How long to hold the answer.
 #[derive(Deserialize)]
@@ -42,8 +37,11 @@ pub async fn read(
     Id(id): Id<JobId>,
     Params(query): Params<Query>,
 ) -> Result<Json<JobWithResult>, ApiError> {
-    let wait = wait(&query)?;
+    let wait = wait(query.wait.as_deref())?;
     let mut job = find(&app, &caller, id).await?;
+    if let Some(session) = job.session {
+        app.activity.note(session);
+    }
     if !job.state.is_final() && !wait.is_zero() {
         app.watch.follow(id).outcome(Some(wait)).await?;
         job = find(&app, &caller, id).await?;
@@ -120,35 +118,4 @@ fn about_object(job: JobId, outcome: &Outcome) -> Option<AboutContent> {
         size: object.content.size(),
         href: format!("/jobs/{job}/content"),
     })
-}
-
-fn wait(query: &Query) -> Result<Duration, ApiError> {
-    let Some(text) = &query.wait else {
-        return Ok(Duration::ZERO);
-    };
-    match text.parse() {
-        Ok(seconds) if seconds <= LONGEST_WAIT => Ok(Duration::from_secs(seconds)),
-        _ => {
-            let expected = format!("wait must be from 0 to {LONGEST_WAIT}");
-            Err(ApiError::BadRequest(expected))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_have_a_limit() {
-        let wait_of = |text: &str| {
-            wait(&Query {
-                wait: Some(text.to_owned()),
-            })
-        };
-        assert_eq!(wait_of("60").unwrap(), Duration::from_secs(60));
-        assert!(wait_of("61").is_err());
-        assert!(wait_of("-1").is_err());
-        assert!(wait(&Query { wait: None }).unwrap().is_zero());
-    }
 }

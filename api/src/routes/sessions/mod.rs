@@ -9,7 +9,7 @@ pub mod history;
 pub mod list;
 pub mod open;
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use warren_common::id::SessionId;
 use warren_common::model::SessionState;
 use warren_common::queue::{Notice, QueueName};
@@ -22,17 +22,24 @@ use crate::submit::{no_session, notify, session_over};
 
 /// The longest name of a session or snapshot, in bytes.
 const LONGEST_NAME: usize = 1024;
-/// How long a session that has ended answers 410.
-const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
-/// The caller's session, if it has not ended.
+/// The caller's session, if it has not ended; asking for it is a use of it.
 pub(super) async fn session_of(
     app: &App,
     caller: &Caller,
     id: SessionId,
 ) -> Result<Session, ApiError> {
     let found = sessions::find(&app.db, caller.id, id).await?;
-    live(found.ok_or_else(no_session)?)
+    let session = found.ok_or_else(no_session)?;
+    match session.state {
+        SessionState::Opening | SessionState::Open => {
+            app.activity.note(id);
+            Ok(session)
+        }
+        SessionState::Closing | SessionState::Closed | SessionState::Lost => {
+            Err(over(app, session))
+        }
+    }
 }
 
 /// Refuses a label that cannot be stored.
@@ -47,19 +54,13 @@ pub(super) fn check_name(name: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-fn live(session: Session) -> Result<Session, ApiError> {
-    match session.state {
-        SessionState::Opening | SessionState::Open => Ok(session),
-        SessionState::Closing | SessionState::Closed | SessionState::Lost => Err(over(session)),
-    }
-}
-
-/// 410 for a day, then 404.
-fn over(session: Session) -> ApiError {
-    let forgotten = session
-        .ended_at
-        .is_some_and(|at| at < Utc::now() - REMEMBERED);
-    if forgotten {
+/// 410 for as long as sessions are remembered, then 404.
+fn over(app: &App, session: Session) -> ApiError {
+    let ended = session.ended_at.map(|at| Utc::now() - at);
+    let kept = app.config.retention.sessions;
+    // One that ended in the future, by another clock, has just ended.
+    let is_forgotten = ended.is_some_and(|ago| ago.to_std().is_ok_and(|ago| ago > kept));
+    if is_forgotten {
         no_session()
     } else {
         session_over(session.state, session.reason)
@@ -78,7 +79,7 @@ async fn ask_to_close(
         Closing::AskedOf(worker) => Some(worker),
         // Its R does not listen, so its owner insists.
         Closing::Over(session) if force && session.state == SessionState::Closing => session.worker,
-        Closing::Over(session) => return Err(over(session)),
+        Closing::Over(session) => return Err(over(app, session)),
         Closing::Unknown => return Err(no_session()),
     };
     if let Some(worker) = worker {

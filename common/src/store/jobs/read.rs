@@ -158,8 +158,12 @@ pub async fn ended(db: &Db, ids: &[JobId]) -> Result<Vec<Ended>, DbError> {
 /// A line of a session's history.
 #[derive(Debug)]
 pub struct HistoryEntry {
+    /// The run.
+    pub job: Job,
     /// The stored request, JSON.
     pub request: Vec<u8>,
+    /// What a run that did not succeed left, JSON, if it is at most 64 KiB.
+    pub failure: Option<Vec<u8>>,
 }
 
 /// What was executed in a session, oldest first; jobs that never began are left out, and so are the oldest when there are
@@ -169,23 +173,30 @@ pub async fn history(
     session: SessionId,
     limit: i64,
 ) -> Result<Vec<HistoryEntry>, DbError> {
-    const SQL: &str = "-- jobs::history
-        SELECT request FROM (
-            SELECT seq, request, sum(length(request)) OVER (ORDER BY seq DESC) AS bytes FROM jobs
-             WHERE session_id = $1 AND kind = 'execute' AND started_at IS NOT NULL
-             ORDER BY seq DESC LIMIT $2
-        ) newest WHERE bytes <= 67108864 ORDER BY seq";
+    let sql = format!(
+        "-- jobs::history
+        SELECT {COLUMNS}, j.request,
+               CASE WHEN j.state <> 'succeeded' AND length(j.result) <= 65536 THEN j.result END AS failure
+          FROM (SELECT id, seq, sum(length(request)) OVER (ORDER BY seq DESC) AS bytes FROM jobs
+                 WHERE session_id = $1 AND kind = 'execute' AND started_at IS NOT NULL
+                 ORDER BY seq DESC LIMIT $2) newest
+          JOIN jobs j ON j.id = newest.id
+         WHERE newest.bytes <= 67108864 ORDER BY newest.seq"
+    );
     let rows = db
         .conn()
         .await?
-        .query("jobs::history", SQL, &[&session.uuid(), &limit])
+        .query("jobs::history", &sql, &[&session.uuid(), &limit])
         .await?;
-    Ok(rows
-        .iter()
-        .map(|row| HistoryEntry {
-            request: row.get("request"),
+    rows.iter()
+        .map(|row| {
+            Ok(HistoryEntry {
+                job: job(row)?,
+                request: row.get("request"),
+                failure: row.get("failure"),
+            })
         })
-        .collect())
+        .collect()
 }
 
 /// How many jobs of each kind are queued, and the age of the oldest in seconds.

@@ -1,10 +1,15 @@
-//! Table `console_chunks`.
+//! Table `console_chunks`, and the text after it that travels in the rows of `jobs`.
+
+mod page;
+mod tail;
 
 use tokio_postgres::types::ToSql;
 
 use super::{Db, DbError};
 use crate::id::{JobId, SessionId};
-use crate::model::WorkerIdentity;
+use crate::model::{JobState, WorkerIdentity};
+
+pub use page::{Page, page};
 
 /// Text that a running job printed.
 #[derive(Debug, Clone)]
@@ -66,4 +71,43 @@ pub async fn of_last_run(db: &Db, session: SessionId) -> Result<Vec<u8>, DbError
         .query("console::of_last_run", SQL, &[&session.uuid()])
         .await?;
     Ok(rows.first().map(|row| row.get("text")).unwrap_or_default())
+}
+
+/// How far a job has come, for those who wait for more of its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Which job.
+    pub job: JobId,
+    /// Where it stands.
+    pub state: JobState,
+    /// How often it was claimed.
+    pub attempt: i32,
+    /// How many chunks are written.
+    pub chunks: i32,
+}
+
+/// How far these jobs have come; those that are gone are left out.
+pub async fn heads(db: &Db, jobs: &[JobId]) -> Result<Vec<Head>, DbError> {
+    const SQL: &str = "-- console::heads
+        SELECT j.id, j.state, j.attempt,
+               coalesce((SELECT max(c.seq) + 1 FROM console_chunks c WHERE c.job_id = j.id), 0) AS chunks
+          FROM jobs j WHERE j.id = ANY ($1)";
+    let wanted: Vec<uuid::Uuid> = jobs.iter().map(|job| job.uuid()).collect();
+    let rows = db
+        .conn()
+        .await?
+        .query("console::heads", SQL, &[&wanted])
+        .await?;
+    let head = |row: &tokio_postgres::Row| {
+        Ok(Head {
+            job: JobId::from_uuid(row.get("id")),
+            state: row
+                .get::<_, &str>("state")
+                .parse()
+                .map_err(|problem| DbError::bad_row("console::heads", problem))?,
+            attempt: row.get("attempt"),
+            chunks: row.get("chunks"),
+        })
+    };
+    rows.iter().map(head).collect()
 }

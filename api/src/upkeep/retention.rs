@@ -1,0 +1,95 @@
+//! Removing rows that are too old, a few at a time.
+
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use warren_common::blobs::Blobs;
+use warren_common::store::chores::{self, Chore};
+use warren_common::store::retention::{self, Step, Walk};
+use warren_common::store::{Db, DbError};
+use warren_common::telemetry::{chain, metrics};
+
+use super::blobs::remove_expired_transfers;
+use crate::config::RetentionConfig;
+
+/// The longest time between two rounds.
+const LONGEST_PERIOD: Duration = Duration::from_secs(60);
+/// The shortest.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(200);
+/// Between two steps of a round, so that whoever answers callers gets at the disk too.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Removes what is older than it is kept, for ever.
+pub(crate) async fn run(db: Db, blobs: Blobs, keep: RetentionConfig) {
+    let period = period(&keep);
+    let mut pace = tokio::time::interval(period);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pace.tick().await;
+        match chores::take(&db, Chore::Retention, period).await {
+            Ok(true) => round(&db, &blobs, &keep).await,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(error = %error, "A round of retention was put off"),
+        }
+    }
+}
+
+/// How often: a small part of the shortest time that anything is kept.
+fn period(keep: &RetentionConfig) -> Duration {
+    let kept = [
+        keep.jobs,
+        keep.console,
+        keep.sessions,
+        keep.workers,
+        keep.tokens,
+    ];
+    let shortest = kept.into_iter().min().unwrap_or(LONGEST_PERIOD);
+    (shortest / 10).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
+}
+
+/// Everything once, from what refers to what is referred to. What fails does not hold up the rest.
+async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
+    let text = keep.console();
+    walk("console_chunks", |at| {
+        retention::console_chunks(db, at, text)
+    })
+    .await;
+    walk("jobs", |at| retention::jobs(db, at, keep.jobs)).await;
+    // Only now, so that no row is written that is to go anyway.
+    walk("console_tails", |at| retention::console_tails(db, at, text)).await;
+    walk("sessions", |at| retention::sessions(db, at, keep.sessions)).await;
+    walk("workers", |at| retention::workers(db, at, keep.workers)).await;
+    // Not a walk: one step after the other takes what expired first.
+    walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
+    if let Err(error) = remove_expired_transfers(db, blobs).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "Expired transfers could not all be removed");
+    }
+}
+
+/// Steps along a table to its end.
+async fn walk<F>(what: &'static str, step: impl Fn(Walk) -> F)
+where
+    F: Future<Output = Result<Step, DbError>>,
+{
+    let mut next = Some(Walk::default());
+    while let Some(at) = next {
+        match step(at).await {
+            Ok(step) => {
+                metrics().removed(what, step.removed);
+                next = step.next;
+            }
+            Err(error) => {
+                if error.is_away() {
+                    tracing::debug!(error = %error, "The retention of {what} was put off");
+                } else {
+                    tracing::warn!(error = %error, "The retention of {what} was refused");
+                }
+                return;
+            }
+        }
+        if next.is_some() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
