@@ -99,6 +99,9 @@ struct Running<'a> {
 
 impl Running<'_> {
     async fn verdict(&mut self, mail: &mut mpsc::Receiver<Mail>) -> Verdict {
+        if let Err(unknown) = &self.claimed.kind {
+            return Verdict::without_r(format!("this worker is older than the job: {unknown}"));
+        }
         let request: ExecuteRequest = match serde_json::from_slice(&self.claimed.request) {
             Ok(request) => request,
             Err(error) => {
@@ -112,9 +115,6 @@ impl Running<'_> {
                 return Verdict::without_r("this worker cannot read the request".to_owned());
             }
         };
-        if let Err(unknown) = &self.claimed.kind {
-            return Verdict::without_r(format!("this worker is older than the job: {unknown}"));
-        }
         if self.claimed.cancel_requested {
             return Verdict::cancelled_before_it_began();
         }
@@ -202,9 +202,12 @@ impl Running<'_> {
             if wish == Wish::Close {
                 self.wish = Some(wish);
             }
-        } else if self.wish.is_none() || wish == Wish::Close {
+        } else if self.wish.is_none() || (wish == Wish::Close && self.wish != Some(wish)) {
+            // R that was asked already gets no more time than it was given: a wish that is not obeyed comes again and again.
+            let given = self.deadline.filter(|_| self.wish.is_some());
+            let end = Instant::now() + grace;
             self.wish = Some(wish);
-            self.deadline = Some(Instant::now() + grace);
+            self.deadline = Some(given.map_or(end, |given| given.min(end)));
             self.ask_again = Some(Instant::now() + ASK_AGAIN);
             self.child.interrupt();
         }
