@@ -13,6 +13,7 @@ use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::store::{Db, sessions};
 use warren_common::telemetry::metrics;
 
+use super::ending::DRAINED;
 use super::run::{RunEnd, run};
 use crate::config::WorkerConfig;
 use crate::host::Child;
@@ -71,6 +72,8 @@ pub(super) struct Actor {
 enum End {
     Closed,
     Lost(String),
+    /// Its row says so already.
+    Written,
     /// The lease is lost, or the worker could not write: whoever took over has judged already.
     Silently,
 }
@@ -85,7 +88,7 @@ impl Actor {
                 "it was closed by its owner".to_owned(),
             ),
             End::Lost(reason) => (SessionState::Lost, reason),
-            End::Silently => (SessionState::Lost, String::new()),
+            End::Written | End::Silently => (SessionState::Lost, String::new()),
         };
         self.child.kill();
         if !reason.is_empty() {
@@ -131,8 +134,28 @@ impl Actor {
                     None => return End::Silently,
                 },
                 exit = self.child.gone() => return End::Lost(format!("{exit}")),
-                () = self.context.stop.soft.cancelled() => return End::Lost("its worker was stopped".to_owned()),
+                () = self.context.stop.soft.cancelled() => match self.end_unless_work_waits().await {
+                    Some(end) => return end,
+                    None => work = true,
+                },
             }
+        }
+    }
+
+    /// Ends the session for a drain, unless a job waits in it: that one may still end within the grace period.
+    async fn end_unless_work_waits(&self) -> Option<End> {
+        let id = self.id;
+        let ended = self
+            .context
+            .writes
+            .insist(
+                |db, me| async move { sessions::end_unless_work_waits(&db, me, id, DRAINED).await },
+            )
+            .await;
+        match ended {
+            Some(true) => Some(End::Written),
+            Some(false) => None,
+            None => Some(End::Silently),
         }
     }
 
@@ -147,8 +170,8 @@ impl Actor {
             Ok(standing) if *standing == Standing::Valid => {}
             _ => return Err(End::Silently),
         }
-        if self.context.stop.soft.is_cancelled() {
-            return Err(End::Lost("its worker was stopped".to_owned()));
+        if self.context.stop.hard.is_cancelled() {
+            return Err(End::Lost(DRAINED.to_owned()));
         }
         self.context
             .writes
