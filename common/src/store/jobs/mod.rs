@@ -7,7 +7,7 @@ mod idempotency;
 mod read;
 mod submit;
 
-pub use cancel::{CancelVerdict, request_cancel, running_of};
+pub use cancel::{CancelVerdict, current_of, request_cancel};
 pub use claim::{Claimed, claim, running_here};
 pub use complete::{Completed, Completion, complete, settled_by};
 pub use idempotency::{IdempotencyKey, KeyVerdict, forget, recall, remember};
