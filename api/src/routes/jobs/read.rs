@@ -65,18 +65,18 @@ async fn find(app: &App, caller: &Caller, id: JobId) -> Result<jobs::Job, ApiErr
 }
 
 async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, ApiError> {
-    match (job.kind, job.state) {
-        (JobKind::OpenSession, JobState::Succeeded) => {
+    match (&job.kind, job.state) {
+        (Ok(JobKind::OpenSession), JobState::Succeeded) => {
             let opened = serde_json::json!({ "sessionId": job.session });
             to_raw_value(&opened).map(Some).map_err(ApiError::internal)
         }
-        (JobKind::OpenSession, _) | (_, JobState::Lost) => Ok(None),
+        (Ok(JobKind::OpenSession), _) | (_, JobState::Lost) => Ok(None),
         (kind, _) => {
             let Some(ended) = jobs::ended(&app.db, &[job.id]).await?.pop() else {
                 return Ok(None);
             };
             let outcome = Outcome::from(ended);
-            if kind != JobKind::Execute {
+            if *kind != Ok(JobKind::Execute) {
                 return Ok(outcome.result);
             }
             let response = ExecuteResponse::of(&outcome)?;

@@ -6,15 +6,15 @@ use uuid::Uuid;
 
 use super::super::{Db, DbError};
 use crate::id::{JobId, PrincipalId, SessionId};
-use crate::model::{CancelOutcome, JobKind, JobState};
+use crate::model::{CancelOutcome, JobKind, JobState, UnknownWord};
 
 /// A job as its owner sees it, without its request, result and console text.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Which.
     pub id: JobId,
-    /// What it does.
-    pub kind: JobKind,
+    /// What it does; an error when a later version made it.
+    pub kind: Result<JobKind, UnknownWord>,
     /// Where it stands.
     pub state: JobState,
     /// Its session.
@@ -40,10 +40,10 @@ const COLUMNS: &str =
     j.created_at, j.started_at, j.finished_at";
 
 fn job(row: &Row) -> Result<Job, DbError> {
-    let bad = |problem: crate::model::UnknownWord| DbError::bad_row("jobs", problem);
+    let bad = |problem: UnknownWord| DbError::bad_row("jobs", problem);
     Ok(Job {
         id: JobId::from_uuid(row.get("id")),
-        kind: row.get::<_, &str>("kind").parse().map_err(bad)?,
+        kind: row.get::<_, &str>("kind").parse(),
         state: row.get::<_, &str>("state").parse().map_err(bad)?,
         session: row
             .get::<_, Option<Uuid>>("session_id")
@@ -188,7 +188,7 @@ pub async fn history(
         .collect())
 }
 
-/// How many jobs of each kind are queued, and the age of the oldest in seconds.
+/// How many jobs of each kind are queued, and the age of the oldest in seconds; kinds of a later version are left out.
 pub async fn queued_by_kind(db: &Db) -> Result<Vec<(JobKind, i64, f64)>, DbError> {
     const SQL: &str = "-- jobs::queued_by_kind
         SELECT kind, count(*) AS jobs, extract(epoch FROM now() - min(created_at))::float8 AS oldest
@@ -198,13 +198,11 @@ pub async fn queued_by_kind(db: &Db) -> Result<Vec<(JobKind, i64, f64)>, DbError
         .await?
         .query("jobs::queued_by_kind", SQL, &[])
         .await?;
-    rows.iter()
-        .map(|row| {
-            let kind = row
-                .get::<_, &str>("kind")
-                .parse()
-                .map_err(|problem| DbError::bad_row("jobs::queued_by_kind", problem))?;
-            Ok((kind, row.get("jobs"), row.get("oldest")))
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            let kind = row.get::<_, &str>("kind").parse().ok()?;
+            Some((kind, row.get("jobs"), row.get("oldest")))
         })
-        .collect()
+        .collect())
 }
