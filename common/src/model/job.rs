@@ -54,7 +54,9 @@ impl JobKind {
             | Self::DeleteObject
             | Self::CreateSnapshot
             | Self::LoadSnapshot => Some(Lane::Ordered),
-            Self::ListFiles | Self::GetFile | Self::PutFiles | Self::DeleteFile => Some(Lane::Aside),
+            Self::ListFiles | Self::GetFile | Self::PutFiles | Self::DeleteFile => {
+                Some(Lane::Aside)
+            }
         }
     }
 }
