@@ -6,10 +6,12 @@
 pub mod bench;
 pub mod client;
 pub mod house;
+pub mod load;
 pub mod postgres;
 pub mod process;
 pub mod processes;
 pub mod proxy;
+pub mod rabbitmq;
 pub mod raw_queues;
 pub mod s3;
 pub mod wait;

@@ -1,10 +1,32 @@
 //! What `/proc` says of processes that a test has not started itself.
 
 use std::fs;
+use std::process::Command;
 
 /// True while there is such a process, be it a dead one that nobody has collected.
 pub fn exists(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+}
+
+/// Kills a process; one that is gone by now is no matter.
+pub fn kill(pid: u32) {
+    let pid = pid.to_string();
+    let quiet = std::process::Stdio::null;
+    let _ = Command::new("kill")
+        .args(["-KILL", &pid])
+        .stderr(quiet())
+        .status();
+}
+
+/// The living processes that this one started, or took over, and that run this program.
+pub fn children_of(pid: u32, program: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|child| {
+        let name = fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        name.trim_end() == program && field(*child, "PPid:") == Some(pid)
+    })
+    .collect()
 }
 
 /// The process that started this one, or took it over.

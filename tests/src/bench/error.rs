@@ -53,6 +53,9 @@ pub enum BenchError {
     /// A grouped statement of the floor failed.
     #[error("the floor's database")]
     Group(#[from] Arc<DbError>),
+    /// The table could not be filled.
+    #[error("the table of jobs cannot be filled")]
+    Fill(#[from] tokio_postgres::Error),
     /// A part of the bench died.
     #[error("a part of the bench died")]
     Died,

@@ -8,6 +8,18 @@ pub(super) const CLIENTS: [usize; 3] = [1, 16, 64];
 /// How many sessions stay open beside the one that is used, one figure each.
 pub(super) const OPEN: [usize; 2] = [1, 1000];
 
+/// How many workers a fleet has, one figure each.
+pub(super) const WORKERS: [usize; 3] = [1, 2, 4];
+
+/// A table of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// With what the bench itself did.
+    Empty,
+    /// With a great many finished jobs.
+    Full,
+}
+
 /// Something that takes time: a row of the table of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Figure {
@@ -45,6 +57,12 @@ pub(super) enum Figure {
     FloorGrouped(usize),
     /// `1+1` at one client, with so many sessions open.
     ExecuteBeside(usize),
+    /// `1+1` at one client, with such a table.
+    ExecuteAmong(Table),
+    /// The first page of the caller's jobs, with such a table.
+    ListAmong(Table),
+    /// `1+1` at many clients, with three nodes and so many workers.
+    ExecuteWith(usize),
 }
 
 impl Figure {
@@ -69,6 +87,13 @@ impl Figure {
             Self::FloorGrouped(_) => "floor_grouped",
             Self::ExecuteBeside(1) => "execute_beside_none",
             Self::ExecuteBeside(_) => "execute_beside_many",
+            Self::ExecuteAmong(Table::Empty) => "execute_empty_table",
+            Self::ExecuteAmong(Table::Full) => "execute_full_table",
+            Self::ListAmong(Table::Empty) => "list_empty_table",
+            Self::ListAmong(Table::Full) => "list_full_table",
+            Self::ExecuteWith(1) => "execute_one_worker",
+            Self::ExecuteWith(2) => "execute_two_workers",
+            Self::ExecuteWith(_) => "execute_four_workers",
         }
     }
 
@@ -93,6 +118,13 @@ impl Figure {
             Self::FloorGrouped(_) => "floor, grouped",
             Self::ExecuteBeside(1) => "execute 1+1, one session open",
             Self::ExecuteBeside(_) => "execute 1+1, 1,000 sessions open",
+            Self::ExecuteAmong(Table::Empty) => "execute 1+1, empty table",
+            Self::ExecuteAmong(Table::Full) => "execute 1+1, many finished jobs",
+            Self::ListAmong(Table::Empty) => "first page of GET /jobs, empty table",
+            Self::ListAmong(Table::Full) => "first page of GET /jobs, many finished jobs",
+            Self::ExecuteWith(1) => "execute 1+1, 3 nodes, 1 worker",
+            Self::ExecuteWith(2) => "execute 1+1, 3 nodes, 2 workers",
+            Self::ExecuteWith(_) => "execute 1+1, 3 nodes, 4 workers",
         }
     }
 
@@ -102,6 +134,7 @@ impl Figure {
             Self::Execute(clients) | Self::FloorByRow(clients) | Self::FloorGrouped(clients) => {
                 clients
             }
+            Self::ExecuteWith(_) => 48,
             _ => 1,
         }
     }

@@ -13,6 +13,10 @@ pub enum Group {
     Api,
     /// A worker with 1,000 open sessions beside one with a single session; needs about 2 GB
     Sessions,
+    /// A table with a great many finished jobs (--rows) beside an empty one
+    Rows,
+    /// Three API nodes with one, two and four workers
+    Fleet,
 }
 
 impl fmt::Display for Group {
@@ -21,6 +25,8 @@ impl fmt::Display for Group {
             Self::Host => "host",
             Self::Api => "api",
             Self::Sessions => "sessions",
+            Self::Rows => "rows",
+            Self::Fleet => "fleet",
         })
     }
 }

@@ -10,6 +10,7 @@ mod api;
 mod cpu;
 mod error;
 mod figure;
+mod fleet;
 mod floor;
 mod group;
 mod host;
@@ -19,6 +20,7 @@ mod machine;
 mod plan;
 mod ratio;
 mod report;
+mod rows;
 mod series;
 mod sessions;
 mod stage;
@@ -32,9 +34,11 @@ pub use plan::Plan;
 pub use report::Report;
 
 use api::ApiStage;
+use fleet::FleetStage;
 use host::HostStage;
 use machine::Machine;
 use report::Measured;
+use rows::RowsStage;
 use sessions::SessionsStage;
 use stage::{Found, Stage};
 
@@ -57,6 +61,13 @@ pub async fn run(
             Group::Sessions => {
                 let stage = SessionsStage::set_up().await?;
                 rounds(stage, plan, progress, &mut measured).await?;
+            }
+            Group::Rows => {
+                let stage = RowsStage::set_up(plan.rows).await?;
+                rounds(stage, plan, progress, &mut measured).await?;
+            }
+            Group::Fleet => {
+                rounds(FleetStage::set_up().await?, plan, progress, &mut measured).await?;
             }
         }
     }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub frame_rows: u32,
     /// Console text a round.
     pub console_mib: u32,
+    /// Finished jobs in the table that has many.
+    pub rows: u64,
 }
 
 impl Plan {
@@ -43,6 +45,7 @@ impl Plan {
             frames: 3,
             frame_rows: 100_000,
             console_mib: 128,
+            rows: 1_000_000,
         }
     }
 
@@ -59,6 +62,7 @@ impl Plan {
             frames: 1,
             frame_rows: 1000,
             console_mib: 2,
+            rows: 10_000,
         }
     }
 
@@ -81,6 +85,7 @@ impl Plan {
             frames: 1,
             frame_rows: self.frame_rows.min(1000),
             console_mib: self.console_mib.min(2),
+            rows: self.rows,
         }
     }
 }

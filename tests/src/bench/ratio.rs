@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::figure::{Figure, Quantity};
+use super::figure::{Figure, Quantity, Table};
 use super::report::Measured;
 use super::series::{Round, median};
 
@@ -59,7 +59,7 @@ use Term::{Amount, P50, Rate, Unit};
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 19] = [
+const WANTED: [Wanted; 21] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -173,6 +173,18 @@ const WANTED: [Wanted; 19] = [
         P50(Figure::ExecuteBeside(1000)),
         P50(Figure::ExecuteBeside(1)),
         Bound::AtMost(2.0),
+    ),
+    (
+        "p50 of execute, many finished jobs / empty table",
+        P50(Figure::ExecuteAmong(Table::Full)),
+        P50(Figure::ExecuteAmong(Table::Empty)),
+        Bound::AtMost(1.2),
+    ),
+    (
+        "p50 of the first page of GET /jobs, many finished jobs / empty table",
+        P50(Figure::ListAmong(Table::Full)),
+        P50(Figure::ListAmong(Table::Empty)),
+        Bound::AtMost(1.2),
     ),
 ];
 

@@ -1,0 +1,122 @@
+//! A table of jobs that has seen much, and whether anybody notices: two Warrens side by side, which differ in nothing but
+//! how many finished jobs their tables hold.
+
+use super::BenchError;
+use super::figure::{Figure, Table};
+use super::load;
+use super::plan::Plan;
+use super::stage::{Found, Stage};
+use super::warren::Warren;
+use crate::House;
+
+/// Finished jobs of one session, when there are enough.
+const JOBS_A_SESSION: u64 = 1000;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// `1+1` in an open session.
+    Execute(Table),
+    /// The first page of the caller's jobs.
+    List(Table),
+}
+
+/// A Warren for each table.
+pub(super) struct RowsStage {
+    empty: Warren,
+    full: Warren,
+}
+
+impl RowsStage {
+    /// Starts them, and fills one of the tables.
+    pub(super) async fn set_up(rows: u64) -> Result<Self, BenchError> {
+        let stage = Self {
+            empty: Warren::start(1).await?,
+            full: Warren::start(1).await?,
+        };
+        fill(&stage.full.house, rows).await?;
+        // As the other one's, its statistics are fresh.
+        tidy(&stage.empty.house).await?;
+        Ok(stage)
+    }
+
+    const fn warren(&self, table: Table) -> &Warren {
+        match table {
+            Table::Empty => &self.empty,
+            Table::Full => &self.full,
+        }
+    }
+}
+
+impl Stage for RowsStage {
+    type Step = Step;
+
+    fn steps() -> Vec<Step> {
+        let tables = [Table::Empty, Table::Full];
+        let executes = tables.into_iter().map(Step::Execute);
+        executes.chain(tables.into_iter().map(Step::List)).collect()
+    }
+
+    async fn measure(&self, step: Step, plan: &Plan) -> Result<Vec<Found>, BenchError> {
+        let (figure, sample) = match step {
+            Step::Execute(table) => {
+                let clients = self.warren(table).clients(1).await?;
+                (Figure::ExecuteAmong(table), load::run(clients, plan).await?)
+            }
+            Step::List(table) => {
+                let lister = self.warren(table).lister().await?;
+                (
+                    Figure::ListAmong(table),
+                    load::run(vec![lister], plan).await?,
+                )
+            }
+        };
+        Ok(vec![Found::Times(figure, sample)])
+    }
+}
+
+/// Finished jobs of the same owner, a thousand in a closed session, a second apart and older than every other: ids and
+/// columns as Warren itself would have written them.
+async fn fill(house: &House, rows: u64) -> Result<(), BenchError> {
+    let sessions = rows.div_ceil(JOBS_A_SESSION);
+    let statements = format!(
+        "SET synchronous_commit = off;
+         CREATE FUNCTION pg_temp.id_at(at timestamptz, nth bigint) RETURNS uuid LANGUAGE sql AS $$
+             SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
+                 || '7' || substr(md5(nth::text), 1, 3) || '8' || substr(md5(nth::text), 4, 15))::uuid $$;
+         CREATE TEMP TABLE over AS
+         SELECT nth, pg_temp.id_at(now() - ({rows} + 1 - nth * {JOBS_A_SESSION}) * interval '1 second', -nth) AS id,
+                gen_random_uuid() AS worker_id
+           FROM generate_series(0, {sessions} - 1) nth;
+         CREATE UNIQUE INDEX ON over (nth);
+         INSERT INTO sessions (id, owner_id, state, state_reason, worker_id, epoch, next_seq, created_at, last_activity_at,
+                               ended_at)
+         SELECT over.id, open.owner_id, 'closed', 'it was closed by its owner', over.worker_id, 1, {JOBS_A_SESSION} + 1,
+                now(), now(), now()
+           FROM over CROSS JOIN (SELECT owner_id FROM sessions WHERE state = 'open' LIMIT 1) open;
+         INSERT INTO jobs (id, kind, lane, state, owner_id, session_id, seq, attempt, worker_id, epoch, api_id, request,
+                           result, console_tail, traceparent, created_at, started_at, finished_at)
+         SELECT pg_temp.id_at(at, nth), 'execute', 'ordered', 'succeeded', s.owner_id, s.id, nth % {JOBS_A_SESSION} + 1, 1,
+                s.worker_id, 1, s.worker_id, '{{\"code\":\"1+1\"}}',
+                '{{\"success\":true,\"errorMessage\":\"\",\"outputParameters\":[],\"changedFiles\":[]}}', '[1] 2\n',
+                '00-' || md5(nth::text) || '-0123456789abcdef-00', at, at, at
+           FROM (SELECT nth, now() - ({rows} - nth) * interval '1 second' AS at
+                   FROM generate_series(0, {rows} - 1) nth) made
+           JOIN over ON over.nth = made.nth / {JOBS_A_SESSION}
+           JOIN sessions s ON s.id = over.id;"
+    );
+    let client = house.database.connect().await;
+    client.batch_execute(&statements).await?;
+    tidy(house).await
+}
+
+/// As autovacuum leaves a table that is not changing.
+async fn tidy(house: &House) -> Result<(), BenchError> {
+    let client = house.database.connect().await;
+    for table in ["jobs", "sessions"] {
+        client
+            .batch_execute(&format!("VACUUM (ANALYZE) {table}"))
+            .await?;
+    }
+    Ok(client.batch_execute("CHECKPOINT").await?)
+}
