@@ -13,6 +13,7 @@ mod drains;
 mod endings;
 mod errors;
 mod execute;
+mod fences;
 mod fleet;
 mod host_faults;
 mod jobs;

@@ -75,7 +75,7 @@ impl Stage for RowsStage {
     }
 }
 
-/// Finished jobs of the same owner, a thousand in a closed session, a second apart and older than every other: ids and
+/// Finished jobs of the same owner, a thousand in a closed session, ten a second and older than every other: ids and
 /// columns as Warren itself would have written them.
 async fn fill(house: &House, rows: u64) -> Result<(), BenchError> {
     let sessions = rows.div_ceil(JOBS_A_SESSION);
@@ -84,26 +84,26 @@ async fn fill(house: &House, rows: u64) -> Result<(), BenchError> {
          CREATE FUNCTION pg_temp.id_at(at timestamptz, nth bigint) RETURNS uuid LANGUAGE sql AS $$
              SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
                  || '7' || substr(md5(nth::text), 1, 3) || '8' || substr(md5(nth::text), 4, 15))::uuid $$;
-         CREATE TEMP TABLE over AS
-         SELECT nth, pg_temp.id_at(now() - ({rows} + 1 - nth * {JOBS_A_SESSION}) * interval '1 second', -nth) AS id,
+         CREATE TEMP TABLE past AS
+         SELECT nth, pg_temp.id_at(now() - ({rows} + 1 - nth * {JOBS_A_SESSION}) * interval '100 milliseconds', -nth) AS id,
                 gen_random_uuid() AS worker_id
            FROM generate_series(0, {sessions} - 1) nth;
-         CREATE UNIQUE INDEX ON over (nth);
+         CREATE UNIQUE INDEX ON past (nth);
          INSERT INTO sessions (id, owner_id, state, state_reason, worker_id, epoch, next_seq, created_at, last_activity_at,
                                ended_at)
-         SELECT over.id, open.owner_id, 'closed', 'it was closed by its owner', over.worker_id, 1, {JOBS_A_SESSION} + 1,
+         SELECT past.id, open.owner_id, 'closed', 'it was closed by its owner', past.worker_id, 1, {JOBS_A_SESSION} + 1,
                 now(), now(), now()
-           FROM over CROSS JOIN (SELECT owner_id FROM sessions WHERE state = 'open' LIMIT 1) open;
+           FROM past CROSS JOIN (SELECT owner_id FROM sessions WHERE state = 'open' LIMIT 1) open;
          INSERT INTO jobs (id, kind, lane, state, owner_id, session_id, seq, attempt, worker_id, epoch, api_id, request,
                            result, console_tail, traceparent, created_at, started_at, finished_at)
-         SELECT pg_temp.id_at(at, nth), 'execute', 'ordered', 'succeeded', s.owner_id, s.id, nth % {JOBS_A_SESSION} + 1, 1,
-                s.worker_id, 1, s.worker_id, '{{\"code\":\"1+1\"}}',
+         SELECT pg_temp.id_at(at, made.nth), 'execute', 'ordered', 'succeeded', s.owner_id, s.id,
+                made.nth % {JOBS_A_SESSION} + 1, 1, s.worker_id, 1, s.worker_id, '{{\"code\":\"1+1\"}}',
                 '{{\"success\":true,\"errorMessage\":\"\",\"outputParameters\":[],\"changedFiles\":[]}}', '[1] 2\n',
-                '00-' || md5(nth::text) || '-0123456789abcdef-00', at, at, at
-           FROM (SELECT nth, now() - ({rows} - nth) * interval '1 second' AS at
+                '00-' || md5(made.nth::text) || '-0123456789abcdef-00', at, at, at
+           FROM (SELECT nth, now() - ({rows} - nth) * interval '100 milliseconds' AS at
                    FROM generate_series(0, {rows} - 1) nth) made
-           JOIN over ON over.nth = made.nth / {JOBS_A_SESSION}
-           JOIN sessions s ON s.id = over.id;"
+           JOIN past ON past.nth = made.nth / {JOBS_A_SESSION}
+           JOIN sessions s ON s.id = past.id;"
     );
     let client = house.database.connect().await;
     client.batch_execute(&statements).await?;
