@@ -138,11 +138,7 @@ impl Fleet {
         }
         while self.apis.len() < APIS {
             let amqp = self.house.amqp_via(self.broker.addr());
-            let env = [
-                ("WARREN_AMQP_URL", amqp.as_str()),
-                // Clients open a new session for each that is lost.
-                ("WARREN_SESSIONS_PER_USER", "1000"),
-            ];
+            let env = [("WARREN_AMQP_URL", amqp.as_str())];
             let database = self.postgres_of_apis.addr();
             self.apis
                 .push(self.house.start_api_via(database, &env).await);
