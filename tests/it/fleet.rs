@@ -33,8 +33,5 @@ async fn three_nodes_with_one_two_and_four_workers_do_the_same_work() {
             (0, 9 * 6),
             "{summary}"
         );
-        house
-            .sql("DELETE FROM idempotency_keys; DELETE FROM console_chunks; DELETE FROM jobs")
-            .await;
     }
 }

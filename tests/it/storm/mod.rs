@@ -14,7 +14,7 @@ use fleet::Fleet;
 /// Something breaks this often.
 const EVERY: Duration = Duration::from_secs(1);
 /// Clients that are not done after so many faults never will be.
-const MOST_FAULTS: usize = 300;
+const MOST_FAULTS: usize = 200;
 
 /// Each client knows what it saw; the table and R's own notes say what happened. `WARREN_TEST_SEED` repeats a schedule.
 #[tokio::test]

@@ -61,6 +61,8 @@ pub(super) enum Figure {
     ExecuteAmong(Table),
     /// The first page of the caller's jobs, with such a table.
     ListAmong(Table),
+    /// The first page of somebody whose few jobs are the oldest of such a table.
+    ListOfFew(Table),
     /// `1+1` at many clients, with three nodes and so many workers.
     ExecuteWith(usize),
 }
@@ -91,6 +93,8 @@ impl Figure {
             Self::ExecuteAmong(Table::Full) => "execute_full_table",
             Self::ListAmong(Table::Empty) => "list_empty_table",
             Self::ListAmong(Table::Full) => "list_full_table",
+            Self::ListOfFew(Table::Empty) => "list_of_few_empty_table",
+            Self::ListOfFew(Table::Full) => "list_of_few_full_table",
             Self::ExecuteWith(1) => "execute_one_worker",
             Self::ExecuteWith(2) => "execute_two_workers",
             Self::ExecuteWith(_) => "execute_four_workers",
@@ -122,6 +126,8 @@ impl Figure {
             Self::ExecuteAmong(Table::Full) => "execute 1+1, many finished jobs",
             Self::ListAmong(Table::Empty) => "first page of GET /jobs, empty table",
             Self::ListAmong(Table::Full) => "first page of GET /jobs, many finished jobs",
+            Self::ListOfFew(Table::Empty) => "the same of an owner of few, empty table",
+            Self::ListOfFew(Table::Full) => "the same of an owner of few, many finished jobs",
             Self::ExecuteWith(1) => "execute 1+1, 3 nodes, 1 worker",
             Self::ExecuteWith(2) => "execute 1+1, 3 nodes, 2 workers",
             Self::ExecuteWith(_) => "execute 1+1, 3 nodes, 4 workers",

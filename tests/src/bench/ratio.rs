@@ -59,7 +59,7 @@ use Term::{Amount, P50, Rate, Unit};
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 21] = [
+const WANTED: [Wanted; 22] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -184,6 +184,12 @@ const WANTED: [Wanted; 21] = [
         "p50 of the first page of GET /jobs, many finished jobs / empty table",
         P50(Figure::ListAmong(Table::Full)),
         P50(Figure::ListAmong(Table::Empty)),
+        Bound::AtMost(1.2),
+    ),
+    (
+        "p50 of the same of an owner of few, many finished jobs / empty table",
+        P50(Figure::ListOfFew(Table::Full)),
+        P50(Figure::ListOfFew(Table::Empty)),
         Bound::AtMost(1.2),
     ),
 ];

@@ -11,6 +11,8 @@ use crate::House;
 
 /// Finished jobs of one session, when there are enough.
 const JOBS_A_SESSION: u64 = 1000;
+/// A user with one page of jobs.
+const FEW: &str = "ben";
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -19,28 +21,42 @@ pub(super) enum Step {
     Execute(Table),
     /// The first page of the caller's jobs.
     List(Table),
+    /// The first page of a caller who has few, and old ones.
+    ListOfFew(Table),
 }
 
 /// A Warren for each table.
 pub(super) struct RowsStage {
-    empty: Warren,
-    full: Warren,
+    empty: Side,
+    full: Side,
+}
+
+/// A Warren, and a user of it who is not the owner of its sessions.
+struct Side {
+    warren: Warren,
+    few: String,
+}
+
+impl Side {
+    async fn start(rows: u64) -> Result<Self, BenchError> {
+        let warren = Warren::start(1).await?;
+        let house = &warren.house;
+        let few = house.user(FEW).await.token().to_owned();
+        fill(house, rows).await?;
+        Ok(Self { warren, few })
+    }
 }
 
 impl RowsStage {
     /// Starts them, and fills one of the tables.
     pub(super) async fn set_up(rows: u64) -> Result<Self, BenchError> {
-        let stage = Self {
-            empty: Warren::start(1).await?,
-            full: Warren::start(1).await?,
-        };
-        fill(&stage.full.house, rows).await?;
-        // As the other one's, its statistics are fresh.
-        tidy(&stage.empty.house).await?;
-        Ok(stage)
+        Ok(Self {
+            empty: Side::start(0).await?,
+            full: Side::start(rows).await?,
+        })
     }
 
-    const fn warren(&self, table: Table) -> &Warren {
+    const fn side(&self, table: Table) -> &Side {
         match table {
             Table::Empty => &self.empty,
             Table::Full => &self.full,
@@ -54,19 +70,30 @@ impl Stage for RowsStage {
     fn steps() -> Vec<Step> {
         let tables = [Table::Empty, Table::Full];
         let executes = tables.into_iter().map(Step::Execute);
-        executes.chain(tables.into_iter().map(Step::List)).collect()
+        executes
+            .chain(tables.into_iter().map(Step::List))
+            .chain(tables.into_iter().map(Step::ListOfFew))
+            .collect()
     }
 
     async fn measure(&self, step: Step, plan: &Plan) -> Result<Vec<Found>, BenchError> {
         let (figure, sample) = match step {
             Step::Execute(table) => {
-                let clients = self.warren(table).clients(1).await?;
+                let clients = self.side(table).warren.clients(1).await?;
                 (Figure::ExecuteAmong(table), load::run(clients, plan).await?)
             }
             Step::List(table) => {
-                let lister = self.warren(table).lister().await?;
+                let lister = self.side(table).warren.lister(None).await?;
                 (
                     Figure::ListAmong(table),
+                    load::run(vec![lister], plan).await?,
+                )
+            }
+            Step::ListOfFew(table) => {
+                let Side { warren, few } = self.side(table);
+                let lister = warren.lister(Some(few)).await?;
+                (
+                    Figure::ListOfFew(table),
                     load::run(vec![lister], plan).await?,
                 )
             }
@@ -75,12 +102,16 @@ impl Stage for RowsStage {
     }
 }
 
-/// Finished jobs of the same owner, a thousand in a closed session, ten a second and older than every other: ids and
+/// Finished jobs of the sessions' owner, a thousand in a closed session, ten a second and older than every other: ids and
 /// columns as Warren itself would have written them.
 async fn fill(house: &House, rows: u64) -> Result<(), BenchError> {
     let sessions = rows.div_ceil(JOBS_A_SESSION);
     let statements = format!(
         "SET synchronous_commit = off;
+         INSERT INTO jobs (id, kind, state, owner_id, api_id, request, created_at, finished_at)
+         SELECT ('00000000-0000-7000-8000-' || lpad(nth::text, 12, '0'))::uuid, 'open_session', 'cancelled', id, id, '{{}}',
+                now(), now()
+           FROM principals CROSS JOIN generate_series(1, 100) nth WHERE subject = '{FEW}';
          CREATE FUNCTION pg_temp.id_at(at timestamptz, nth bigint) RETURNS uuid LANGUAGE sql AS $$
              SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
                  || '7' || substr(md5(nth::text), 1, 3) || '8' || substr(md5(nth::text), 4, 15))::uuid $$;

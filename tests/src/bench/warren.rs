@@ -93,9 +93,13 @@ impl Warren {
         &self.targets[client % self.targets.len()]
     }
 
-    /// A client that lists its jobs, connected.
-    pub(super) async fn lister(&self) -> Result<Lister, BenchError> {
-        let connection = Connection::open(self.target(0)).await?;
+    /// A client that lists its jobs, connected: the owner of the sessions, or somebody with a token of their own.
+    pub(super) async fn lister(&self, token: Option<&str>) -> Result<Lister, BenchError> {
+        let target = match token {
+            Some(token) => Target::new(self.house.apis[0].addr, token)?,
+            None => self.target(0).clone(),
+        };
+        let connection = Connection::open(&target).await?;
         Ok(Lister { connection })
     }
 

@@ -40,6 +40,8 @@ impl Kind {
 
 /// A client.
 pub(super) struct Caller {
+    /// Whose client it is.
+    pub(super) load: String,
     pub(super) number: usize,
     pub(super) kind: Kind,
     /// Signed in; where is decided for each request.
@@ -65,7 +67,7 @@ impl Caller {
                 None => self.open().await,
             };
             calls += 1;
-            let marker = format!("call-{}-{calls}", self.number);
+            let marker = format!("{}-{}-{calls}", self.load, self.number);
             let saw = self.call(&session, &marker).await;
             match &saw {
                 Saw::Gone(_) => {}

@@ -62,7 +62,8 @@ impl Seen {
         })
         .await;
         let notes = self.notes();
-        let rows = rows(house).await;
+        let mut rows = rows(house).await;
+        rows.retain(|marker, _| marker.starts_with(&self.name));
         let mut problems = Vec::new();
         for call in &self.calls {
             let stored = rows.get(&call.marker).map_or(&[][..], Vec::as_slice);

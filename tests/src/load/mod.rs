@@ -20,7 +20,7 @@ use crate::House;
 use caller::{Caller, Kind};
 
 /// How long a load may take: long enough for the slowest machine, short of for ever.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The API nodes that answer at the moment.
 #[derive(Clone, Default)]
@@ -93,6 +93,8 @@ pub struct Call {
 /// What clients saw, and the files in which R noted what it ran.
 #[derive(Default)]
 pub struct Seen {
+    /// The load's own, in front of every marker.
+    name: String,
     /// Every call.
     pub calls: Vec<Call>,
     logs: Vec<File>,
@@ -100,6 +102,7 @@ pub struct Seen {
 
 /// Clients at work.
 pub struct Load {
+    name: String,
     clients: Vec<JoinHandle<Seen>>,
     plan: Plan,
 }
@@ -108,8 +111,10 @@ impl Load {
     /// Starts the clients.
     pub async fn start(house: &House, nodes: &Nodes, plan: Plan) -> Self {
         let admin = house.admin().await;
+        let name = uuid::Uuid::now_v7().simple().to_string();
         let start = |number| {
             let caller = Caller {
+                load: name.clone(),
                 number,
                 kind: Kind::of(number),
                 client: admin.clone(),
@@ -124,6 +129,7 @@ impl Load {
         };
         Self {
             clients: (0..plan.clients).map(start).collect(),
+            name,
             plan,
         }
     }
@@ -143,7 +149,10 @@ impl Load {
         let gathered = gathered
             .await
             .unwrap_or_else(|_elapsed| panic!("the clients are not done after {LIMIT:?}"));
-        let mut all = Seen::default();
+        let mut all = Seen {
+            name: self.name,
+            ..Seen::default()
+        };
         for seen in gathered {
             let seen = seen.expect("no client fails");
             all.calls.extend(seen.calls);
