@@ -2,6 +2,8 @@
 
 use serde_json::json;
 use warren_tests::Builder;
+use warren_tests::client::Session;
+use warren_tests::proxy::Proxy;
 
 #[tokio::test]
 async fn a_job_survives_its_api_node_and_another_node_answers() {
@@ -30,6 +32,74 @@ async fn a_job_survives_its_api_node_and_another_node_answers() {
         .await
         .expect(200);
     assert_eq!(answer["consoleOutput"], "goes on");
+}
+
+/// The node's link to the broker swallows everything and closes nothing, so the node accepts jobs and none of its notices
+/// leaves. Then it dies.
+#[tokio::test]
+async fn jobs_of_a_node_that_died_between_storing_and_noticing_them_run_once() {
+    let mut house = Builder::new().apis(0).build().await;
+    let link = Proxy::to(house.amqp_server()).await;
+    let amqp = house.amqp_via(link.addr());
+    house
+        .add_api_via(house.database.server, &[("WARREN_AMQP_URL", &amqp)])
+        .await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session.prints("count <- 0").await;
+    link.hold();
+    let job = session.submit("count <- count + 1; cat(count)").await;
+    let (opened, opening) = client.ask_for_session().await;
+    house.apis[0].process.kill().await;
+    // Nobody has heard of them, and nobody is there to repeat it.
+    let stored = "SELECT string_agg(state || notices, ' ') FROM jobs WHERE finished_at IS NULL";
+    assert_eq!(house.sql_value(stored).await, "queued1 queued1");
+    drop(link);
+    let node = house.add_api().await;
+    let client = client.at(house.apis[node].addr);
+    let ended = client.job_end(&job).await;
+    assert_eq!(
+        (&ended["result"]["consoleOutput"], &ended["attempt"]),
+        (&json!("1"), &json!(1))
+    );
+    assert_eq!(client.job_end(&opening).await["state"], "succeeded");
+    for (session, code, printed) in [(session, "cat(count)", "1"), (opened, "cat('new')", "new")] {
+        let session = Session {
+            client: client.clone(),
+            ..session
+        };
+        assert_eq!(session.prints(code).await, printed);
+    }
+}
+
+/// The caller cannot know what became of its request; with its key it may simply ask again.
+#[tokio::test]
+async fn a_call_whose_node_died_is_repeated_elsewhere_with_its_key_and_runs_once() {
+    let mut house = Builder::new().apis(2).build().await;
+    let client = house.admin_at(0).await;
+    let session = client.open_session().await;
+    session.prints("count <- 0").await;
+    let body = json!({
+        "code": "count <- count + 1; invisible(file.create('here')); \
+                 while (!file.exists('go')) Sys.sleep(0.01); cat(count)"
+    });
+    let nodes = [house.apis[0].addr, house.apis[1].addr];
+    let ask = |node: usize| {
+        let client = client.at(nodes[node]);
+        let request = client.request(reqwest::Method::POST, &session.path("/execute"));
+        let request = request.header("Idempotency-Key", "k").json(&body);
+        tokio::spawn(async move { client.try_send(request).await })
+    };
+    let broken = ask(0);
+    let dir = house.working_dir_with("here").await;
+    let repeated = ask(1);
+    house.apis[0].process.kill().await;
+    assert!(broken.await.unwrap().is_err());
+    std::fs::write(dir.join("go"), "").unwrap();
+    let answer = repeated.await.unwrap().unwrap().expect(200);
+    assert_eq!(answer["consoleOutput"], "1");
+    let executed = "SELECT count(*) FROM jobs WHERE kind = 'execute'";
+    assert_eq!(house.sql_value(executed).await, "2");
 }
 
 #[tokio::test]

@@ -216,3 +216,81 @@ async fn the_limit_of_a_run_is_its_own_and_else_that_of_the_worker() {
         (&json!("succeeded"), &json!("done"))
     );
 }
+
+/// R hears an interrupt only when it is let go, and the worker has all the time: what was asked for can be read meanwhile.
+#[tokio::test]
+async fn a_wish_is_seen_before_r_has_obeyed_it() {
+    let mut house = Builder::new().workers(0).build().await;
+    house
+        .add_worker(WorkerOptions {
+            env: vec![("WARREN_INTERRUPT_GRACE".to_owned(), "600".to_owned())],
+            ..WorkerOptions::default()
+        })
+        .await;
+    let client = house.admin().await;
+    for by_session in [false, true] {
+        let session = client.open_session().await;
+        let job = session
+            .submit("kept <- 1; suspendInterrupts({ file.create('here'); while (!file.exists('go')) NULL }); repeat Sys.sleep(0.01)")
+            .await;
+        let dir = house.working_dir_with("here").await;
+        let told = if by_session {
+            client.post(&session.path("/cancel"), &json!({})).await
+        } else {
+            client.delete(&format!("/jobs/{job}")).await
+        };
+        assert_eq!(told.expect(200), "cancelling was asked for");
+        let asked = client.get(&format!("/jobs/{job}")).await.expect(200);
+        assert_eq!(
+            (&asked["state"], &asked["cancel"]),
+            (&json!("running"), &Value::Null)
+        );
+        assert!(asked["cancelRequestedAt"].is_string(), "{asked}");
+        std::fs::write(dir.join("go"), "").unwrap();
+        let job = client.job_end(&job).await;
+        assert_ended(&job, "cancelled", "confirmed");
+        assert_eq!(job["cancelRequestedAt"], asked["cancelRequestedAt"]);
+        assert_eq!(session.prints("cat(kept)").await, "1");
+        // Nothing is left to cancel, which is no error.
+        client
+            .post(&session.path("/cancel"), &json!({}))
+            .await
+            .expect(200);
+        session.close().await;
+    }
+}
+
+/// Cancelling a session is about the job whose turn it is, also when a worker has not taken it yet.
+#[tokio::test]
+async fn a_job_that_is_about_to_run_is_cancelled_by_way_of_its_session() {
+    let mut house = Builder::new().workers(0).build().await;
+    let client = house.admin().await;
+    let (session, _opening) = client.ask_for_session().await;
+    let (first, second) = (
+        session.submit("ran <- TRUE").await,
+        session.submit("cat(exists('ran'))").await,
+    );
+    let told = client.post(&session.path("/cancel"), &json!({})).await;
+    assert_eq!(told.expect(200), "the job is cancelled");
+    let cancelled = client.job_end(&first).await;
+    assert_eq!(
+        (&cancelled["state"], &cancelled["startedAt"]),
+        (&json!("cancelled"), &Value::Null)
+    );
+    assert!(cancelled["cancelRequestedAt"].is_string(), "{cancelled}");
+    house.add_worker(WorkerOptions::default()).await;
+    let second = client.job_end(&second).await;
+    assert_eq!(second["result"]["consoleOutput"], "FALSE", "{second}");
+}
+
+#[tokio::test]
+async fn an_opening_that_is_cancelled_closes_its_session() {
+    let house = Builder::new().workers(0).build().await;
+    let client = house.admin().await;
+    let (session, opening) = client.ask_for_session().await;
+    let told = client.delete(&format!("/jobs/{opening}")).await;
+    assert_eq!(told.expect(200), "the job is cancelled");
+    assert_eq!(client.job_end(&opening).await["state"], "cancelled");
+    let told = session.execute("1").await.error(410);
+    assert!(told.contains("its opening was cancelled"), "{told}");
+}

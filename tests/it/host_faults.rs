@@ -1,7 +1,6 @@
 //! An R host, the parent of sessions' processes, that is killed.
 
 use serde_json::json;
-use tokio::process::Command;
 use tokio::time::Instant;
 use warren_tests::client::{Client, Session};
 use warren_tests::{Builder, House, WorkerOptions, processes, wait};
@@ -30,15 +29,6 @@ async fn house(parents: usize) -> House {
 async fn family(session: &Session) -> (u32, u32) {
     let pid = session.prints("cat(Sys.getpid())").await.parse().unwrap();
     (pid, processes::parent_of(pid))
-}
-
-async fn kill(pid: u32) {
-    let status = Command::new("kill")
-        .args(["-KILL", &pid.to_string()])
-        .status()
-        .await
-        .unwrap();
-    assert!(status.success());
 }
 
 /// Two sessions of different parents.
@@ -79,7 +69,7 @@ async fn a_killed_host_takes_its_own_sessions_and_no_others_and_leaves_no_orphan
     let running = session.submit("repeat Sys.sleep(0.01)").await;
     client.job_is(&running, "running").await;
     let waiting = session.submit("1").await;
-    kill(parent).await;
+    processes::kill(parent);
     let begun = Instant::now();
     a_new_session_works(&client).await;
     told("the other parent served a new session", begun);
@@ -125,7 +115,7 @@ async fn a_caller_whose_run_is_lost_with_its_host_is_told_so_at_once() {
         })
     };
     house.working_dir_with("here").await;
-    kill(parent).await;
+    processes::kill(parent);
     let told = call.await.unwrap().error(410);
     assert!(told.contains("the R host"), "{told}");
     assert!(told.contains("nobody knows how far it came"), "{told}");
@@ -138,7 +128,7 @@ async fn the_only_host_is_started_again_and_again() {
     for _ in 0..3 {
         let session = client.open_session().await;
         let (_, parent) = family(&session).await;
-        kill(parent).await;
+        processes::kill(parent);
         let begun = Instant::now();
         a_new_session_works(&client).await;
         told("a new session worked", begun);
@@ -154,7 +144,7 @@ async fn when_the_process_that_started_r_is_killed_r_is_started_again() {
     let [(first, first_pid, parent), (second, second_pid, other)] = two_families(&client).await;
     let origin = processes::parent_of(parent);
     assert_eq!(origin, processes::parent_of(other));
-    kill(origin).await;
+    processes::kill(origin);
     let begun = Instant::now();
     a_new_session_works(&client).await;
     told("R was started again", begun);

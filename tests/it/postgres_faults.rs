@@ -3,9 +3,18 @@
 use std::time::Duration;
 
 use serde_json::json;
+use warren_tests::load::{Load, Nodes, Plan};
 use warren_tests::postgres::OwnServer;
 use warren_tests::proxy::Proxy;
 use warren_tests::{Builder, WorkerOptions, wait};
+
+/// A folder that the user of the database server can pass.
+fn open_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    dir
+}
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_no_503_for_work_that_runs() {
@@ -95,12 +104,7 @@ async fn postgres_away_for_twice_the_lease_loses_no_session() {
 /// twice for that, and the completion must be taken all the same.
 #[tokio::test]
 async fn postgres_crashing_between_claim_and_completion_runs_nothing_twice() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(
-        dir.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    let dir = open_dir();
     let server = OwnServer::start(dir.path()).await;
     // Heartbeats commit durably and would take the claim along to the disk: a lease far longer than this test has few.
     let house = Builder::new()
@@ -168,4 +172,39 @@ async fn a_worker_whose_answers_get_lost_runs_everything_once() {
         "0"
     );
     assert_eq!(house.sql_value("SELECT max(attempt) FROM jobs").await, "1");
+}
+
+/// Each crash forgets what was claimed in the last moment; nothing runs twice for that, and no session is lost.
+#[tokio::test]
+async fn postgres_restarted_under_load_loses_no_job() {
+    let dir = open_dir();
+    let server = OwnServer::start(dir.path()).await;
+    let house = Builder::new()
+        .apis(2)
+        .workers(2)
+        .on(server.address.clone())
+        .build()
+        .await;
+    let plan = Plan {
+        clients: 9,
+        jobs: 30,
+        pause_ms: 200,
+    };
+    let load = Load::start(&house, &Nodes::of(&house), plan).await;
+    for crash in 1..=2 {
+        let done = format!(
+            "SELECT count(*) >= {} FROM jobs WHERE state = 'succeeded'",
+            crash * 80
+        );
+        wait::until("the load is under way", async || {
+            (house.sql_value(&done).await == "t").then_some(())
+        })
+        .await;
+        server.crash().await;
+        server.start_again().await;
+    }
+    let summary = load.seen().await.check(&house).await;
+    assert_eq!(summary.lost(), 0, "{summary}");
+    let states = "SELECT string_agg(DISTINCT state, ' ') FROM workers";
+    assert_eq!(house.sql_value(states).await, "alive");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use warren_tests::{Builder, House, WorkerOptions};
+use warren_tests::{Builder, House, WorkerOptions, wait};
 
 #[tokio::test]
 async fn a_worker_killed_mid_run_loses_the_job_and_a_fresh_session_works_at_once() {
@@ -46,89 +46,86 @@ async fn a_worker_killed_mid_run_loses_the_job_and_a_fresh_session_works_at_once
     no_process_below(&dir.to_string_lossy()).await;
 }
 
+/// R ends while its worker stands still, so the worker has a result in its hands when it wakes up; an idle session and an
+/// opening that it held are no longer its own either.
 #[tokio::test]
 async fn a_worker_that_freezes_past_its_lease_changes_nothing_when_it_wakes_up() {
-    let mut house = House::build().await;
+    let mut house = Builder::new().lease(Duration::from_secs(12)).build().await;
     let client = house.admin().await;
-    let session = client.open_session().await;
+    let (session, idle) = (client.open_session().await, client.open_session().await);
     let job = session
-        .submit("invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat('late')")
+        .submit(
+            "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); \
+             cat('late'); invisible(file.create('done'))",
+        )
         .await;
     let dir = house.working_dir_with("here").await;
     house.workers[0].process.signal("STOP").await;
-    assert_eq!(client.job_end(&job).await["state"], "lost");
     std::fs::write(dir.join("go"), "").unwrap();
+    wait::until("R has done its work", async || {
+        dir.join("done").exists().then_some(())
+    })
+    .await;
+    assert_eq!(client.job_end(&job).await["state"], "lost");
+    for session in [&session, &idle] {
+        let reason = session.gone().await;
+        assert!(reason.contains("worker was lost"), "{reason}");
+    }
+    let rows = "SELECT string_agg(j::text, ' ' ORDER BY j.id) FROM jobs j";
+    let before = house.sql_value(rows).await;
     house.workers[0].process.signal("CONT").await;
     let status = house.workers[0].process.ended().await;
     assert!(!status.success());
+    assert_eq!(house.sql_value(rows).await, before);
     let job = client.get(&format!("/jobs/{job}")).await.expect(200);
     assert_eq!(
         (&job["state"], &job["result"]),
         (&json!("lost"), &json!(null))
     );
     assert_eq!(house.sql_value("SELECT state FROM workers").await, "dead");
+    no_process_below(&house.workers[0].work_dir.to_string_lossy()).await;
 }
 
+/// The caller is told that the job is lost; nobody may then find that it went on all the same.
 #[tokio::test]
-async fn a_worker_asked_to_stop_finishes_what_runs_and_leaves() {
-    let mut house = Builder::new().workers(2).build().await;
-    let client = house.admin().await;
-    let session = client.open_session().await;
-    let job = session
-        .submit("invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01); cat('done')")
-        .await;
-    let dir = house.working_dir_with("here").await;
-    let holder = house
-        .workers
-        .iter()
-        .position(|worker| dir.starts_with(&worker.work_dir))
-        .unwrap();
-    house.workers[holder].process.signal("TERM").await;
-    // New sessions go to the other one.
-    assert_eq!(
-        client.open_session().await.prints("cat('elsewhere')").await,
-        "elsewhere"
-    );
-    std::fs::write(dir.join("go"), "").unwrap();
-    let ended = client.job_end(&job).await;
-    assert_eq!(
-        (&ended["state"], &ended["result"]["consoleOutput"]),
-        (&json!("succeeded"), &json!("done"))
-    );
-    assert!(house.workers[holder].process.ended().await.success());
-    assert!(session.gone().await.contains("worker was stopped"));
-    assert_eq!(
-        house
-            .sql_value("SELECT count(*) FROM workers WHERE state = 'left'")
-            .await,
-        "1"
-    );
-}
-
-#[tokio::test]
-async fn a_second_signal_interrupts_r() {
+async fn r_of_a_frozen_worker_does_not_compute_on() {
     let mut house = House::build().await;
     let client = house.admin().await;
     let session = client.open_session().await;
-    let job = session
-        .submit("invisible(file.create('here')); repeat Sys.sleep(0.01)")
+    session
+        .submit("repeat { cat('beat\\n', file = 'beats', append = TRUE); Sys.sleep(0.01) }")
         .await;
-    house.working_dir_with("here").await;
-    house.workers[0].process.signal("TERM").await;
-    warren_tests::wait::until("the worker drains", async || {
-        house.workers[0]
-            .process
-            .log_text()
-            .contains("finish what runs")
-            .then_some(())
+    let dir = house.working_dir_with("beats").await;
+    house.workers[0].process.signal("STOP").await;
+    no_process_below(&dir.to_string_lossy()).await;
+    // Its directory is the worker's to remove, which stands still.
+    let beats = std::fs::metadata(dir.join("beats")).unwrap().len();
+    session.gone().await;
+    assert_eq!(std::fs::metadata(dir.join("beats")).unwrap().len(), beats);
+    house.workers[0].process.signal("CONT").await;
+    assert!(!house.workers[0].process.ended().await.success());
+}
+
+/// Others may lose nothing by it, and it nothing by standing still for less than its lease.
+#[tokio::test]
+async fn a_worker_that_stands_still_for_a_moment_loses_nothing() {
+    let house = Builder::new().lease(Duration::from_secs(60)).build().await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session.prints("kept <- 1").await;
+    house.workers[0].process.signal("STOP").await;
+    let job = session.submit("cat(kept)").await;
+    // It is noticed again, while nobody listens.
+    wait::until("the job is noticed again", async || {
+        let notices = format!("SELECT notices > 1 FROM jobs WHERE id = '{job}'");
+        (house.sql_value(&notices).await == "t").then_some(())
     })
     .await;
-    house.workers[0].process.signal("TERM").await;
-    assert!(house.workers[0].process.ended().await.success());
+    house.workers[0].process.signal("CONT").await;
     let ended = client.job_end(&job).await;
     assert_eq!(
-        (&ended["state"], &ended["reason"]),
-        (&json!("lost"), &json!("its worker was stopped"))
+        (&ended["result"]["consoleOutput"], &ended["attempt"]),
+        (&json!("1"), &json!(1))
     );
 }
 
@@ -140,7 +137,7 @@ async fn sessions_wait_for_a_worker_and_a_new_one_takes_them_at_once() {
         let client = client.clone();
         tokio::spawn(async move { client.open_session().await })
     };
-    warren_tests::wait::until("the opening is stored", async || {
+    wait::until("the opening is stored", async || {
         (house.sql_value("SELECT count(*) FROM jobs").await == "1").then_some(())
     })
     .await;
@@ -168,7 +165,7 @@ async fn a_full_worker_leaves_sessions_to_those_with_room() {
         let client = client.clone();
         tokio::spawn(async move { client.open_session().await })
     };
-    warren_tests::wait::until("the second waits", async || {
+    wait::until("the second waits", async || {
         let waiting = "SELECT count(*) FROM jobs WHERE kind = 'open_session' AND state = 'queued'";
         (house.sql_value(waiting).await == "1").then_some(())
     })
@@ -222,7 +219,7 @@ async fn a_worker_that_cannot_start_says_what_is_missing_and_where_it_looked() {
 
 /// Waits until no process has anything below `dir` as its working directory.
 async fn no_process_below(dir: &str) {
-    warren_tests::wait::until("R is gone with its worker", async || {
+    wait::until("R is gone with its worker", async || {
         let processes = std::fs::read_dir("/proc").ok()?.flatten();
         let mut dirs =
             processes.filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok());

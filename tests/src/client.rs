@@ -237,6 +237,23 @@ impl Client {
         }
     }
 
+    /// Asks for a session without waiting for it; the session, and the job that opens it.
+    ///
+    /// # Panics
+    ///
+    /// When it is not accepted.
+    pub async fn ask_for_session(&self) -> (Session, String) {
+        let request = self.request(Method::POST, "/sessions");
+        let request = request.header("Prefer", "respond-async").json(&json!({}));
+        let accepted = self.send(request).await.expect(202);
+        let text = |name: &str| accepted[name].as_str().expect("an id").to_owned();
+        let session = Session {
+            client: self.clone(),
+            id: text("sessionId"),
+        };
+        (session, text("jobId"))
+    }
+
     /// Waits until a job is final.
     ///
     /// # Panics

@@ -1,10 +1,21 @@
 //! What `/proc` says of processes that a test has not started itself.
 
 use std::fs;
+use std::process::Command;
 
 /// True while there is such a process, be it a dead one that nobody has collected.
 pub fn exists(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+}
+
+/// Kills a process; one that is gone by now is no matter.
+pub fn kill(pid: u32) {
+    let pid = pid.to_string();
+    let quiet = std::process::Stdio::null;
+    let _ = Command::new("kill")
+        .args(["-KILL", &pid])
+        .stderr(quiet())
+        .status();
 }
 
 /// The process that started this one, or took it over.
@@ -26,6 +37,17 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|child| field(*child, "PPid:") == Some(pid))
         .collect()
+}
+
+/// The R hosts of a worker: the one that has R, and the parents that are forks of it.
+///
+/// # Panics
+///
+/// When `/proc` cannot be read.
+pub fn hosts_of(worker: u32) -> Vec<u32> {
+    let origins = children_of(worker);
+    let parents = origins.iter().flat_map(|origin| children_of(*origin));
+    parents.chain(origins.iter().copied()).collect()
 }
 
 /// The memory that a process holds now, in KiB.

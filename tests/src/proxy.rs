@@ -17,6 +17,8 @@ enum Link {
     Cut,
     /// The server hears what is said, but no answer comes back; the first answer closes the connection.
     Mute,
+    /// Nothing arrives on either side, and nothing closes.
+    Held,
 }
 
 /// A proxy on a free port of loopback. Dropping it cuts the link for good.
@@ -68,6 +70,11 @@ impl Proxy {
         self.link.send_replace(Link::Mute);
     }
 
+    /// Swallows everything in both directions and closes nothing, as a switch without power: neither side is told.
+    pub fn hold(&self) {
+        self.link.send_replace(Link::Held);
+    }
+
     /// Everything goes through again, for new connections.
     pub fn restore(&self) {
         self.link.send_replace(Link::Up);
@@ -82,8 +89,11 @@ impl Drop for Proxy {
 }
 
 async fn serve(mut client: TcpStream, target: SocketAddr, mut link: watch::Receiver<Link>) {
-    if *link.borrow_and_update() == Link::Cut {
-        return;
+    let now = *link.borrow_and_update();
+    match now {
+        Link::Cut => return,
+        Link::Held => return until_let_go(&mut link).await,
+        Link::Up | Link::Mute => {}
     }
     let Ok(mut server) = TcpStream::connect(target).await else {
         return;
@@ -95,9 +105,16 @@ async fn serve(mut client: TcpStream, target: SocketAddr, mut link: watch::Recei
             _ = link.changed() => Some(*link.borrow_and_update()),
         }
     };
-    if changed == Some(Link::Mute) {
-        swallow_one_answer(&mut client, &mut server, &mut link).await;
+    match changed {
+        Some(Link::Mute) => swallow_one_answer(&mut client, &mut server, &mut link).await,
+        Some(Link::Held) => until_let_go(&mut link).await,
+        Some(Link::Up | Link::Cut) | None => {}
     }
+}
+
+async fn until_let_go(link: &mut watch::Receiver<Link>) {
+    // An error means that the proxy is gone, and everything closes with it.
+    let _ = link.wait_for(|link| *link != Link::Held).await;
 }
 
 /// Passes on what the client says until the server answers; then both are closed.

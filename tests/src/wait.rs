@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// How long a test waits for anything.
 pub const LIMIT: Duration = Duration::from_secs(60);
 /// Time between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until `look` finds something.
 ///

@@ -36,7 +36,7 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(15);
 /// How Postgres is to plan: once per statement, and by index. Planning a grouped statement anew costs more than running
 /// it, and a plan made while a table was empty must not scan it when it is full (`docs/decisions/0004-plans.md`).
 const PLANS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off \
-                     -c enable_mergejoin=off -c enable_bitmapscan=off -c jit=off";
+                     -c enable_mergejoin=off -c enable_bitmapscan=off -c max_parallel_workers_per_gather=0 -c jit=off";
 
 /// Whether a commit waits until it is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -389,6 +389,49 @@ pub async fn end(
     state: SessionState,
     reason: &str,
 ) -> Result<bool, DbError> {
+    end_on(&mut db.conn().await?, me, id, state, reason).await
+}
+
+/// Ends a session as lost, unless a job waits its turn in it; true when it has ended or is not this worker's any more.
+///
+/// The row is locked before the look, so that no job is accepted in between.
+pub async fn end_unless_work_waits(
+    db: &Db,
+    me: WorkerIdentity,
+    id: SessionId,
+    reason: &str,
+) -> Result<bool, DbError> {
+    const LOCK: &str = "-- sessions::lock
+        SELECT id FROM sessions WHERE id = $3 AND worker_id = $1 AND epoch = $2 FOR NO KEY UPDATE";
+    const WAITS: &str = "-- sessions::work_waits
+        SELECT id FROM jobs WHERE session_id = $1 AND state = 'queued' AND lane = 'ordered' LIMIT 1";
+    let mut tx = db
+        .conn()
+        .await?
+        .begin("sessions::end_unless_work_waits")
+        .await?;
+    let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+        &[&me.id.uuid(), &me.epoch, &id.uuid()];
+    tx.query("sessions::lock", LOCK, params).await?;
+    let waits = tx
+        .query("sessions::work_waits", WAITS, &[&id.uuid()])
+        .await?;
+    if !waits.is_empty() {
+        tx.roll_back("sessions::end_unless_work_waits").await?;
+        return Ok(false);
+    }
+    end_on(&mut tx, me, id, SessionState::Lost, reason).await?;
+    tx.commit("sessions::end_unless_work_waits").await?;
+    Ok(true)
+}
+
+async fn end_on(
+    conn: &mut Conn,
+    me: WorkerIdentity,
+    id: SessionId,
+    state: SessionState,
+    reason: &str,
+) -> Result<bool, DbError> {
     const SQL: &str = "-- sessions::end
         WITH ended AS (
             UPDATE sessions s
@@ -424,12 +467,7 @@ pub async fn end(
     let reason = storable(reason);
     let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
         &[&me.id.uuid(), &me.epoch, &id.uuid(), &state.word(), &reason];
-    Ok(!db
-        .conn()
-        .await?
-        .query("sessions::end", SQL, params)
-        .await?
-        .is_empty())
+    Ok(!conn.query("sessions::end", SQL, params).await?.is_empty())
 }
 
 /// Something that a worker must know about a session it holds, after it could not hear for a while.

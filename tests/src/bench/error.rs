@@ -66,6 +66,9 @@ pub enum BenchError {
     /// An address of the store cannot be signed.
     #[error("an address of the object store cannot be signed: {0}")]
     Signing(String),
+    /// The table could not be filled.
+    #[error("the table of jobs cannot be filled")]
+    Fill(#[from] tokio_postgres::Error),
     /// A part of the bench died.
     #[error("a part of the bench died")]
     Died,

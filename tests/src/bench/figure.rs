@@ -8,6 +8,18 @@ pub(super) const CLIENTS: [usize; 3] = [1, 16, 64];
 /// How many sessions stay open beside the one that is used, one figure each.
 pub(super) const OPEN: [usize; 2] = [1, 1000];
 
+/// How many workers a fleet has, one figure each.
+pub(super) const WORKERS: [usize; 3] = [1, 2, 4];
+
+/// A table of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// With what the bench itself did.
+    Empty,
+    /// With a great many finished jobs.
+    Full,
+}
+
 /// Something that takes time: a row of the table of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Figure {
@@ -55,6 +67,14 @@ pub(super) enum Figure {
     SaveLoadAndCopy,
     /// R's own `save.image()` as it is, and zip.
     SaveImageAndZip,
+    /// `1+1` at one client, with such a table.
+    ExecuteAmong(Table),
+    /// The first page of the caller's jobs, with such a table.
+    ListAmong(Table),
+    /// The first page of somebody whose few jobs are the oldest of such a table.
+    ListOfFew(Table),
+    /// `1+1` at many clients, with three nodes and so many workers.
+    ExecuteWith(usize),
 }
 
 impl Figure {
@@ -84,6 +104,15 @@ impl Figure {
             Self::SaveAndCopy => "save_and_copy",
             Self::SaveLoadAndCopy => "save_load_and_copy",
             Self::SaveImageAndZip => "save_image_and_zip",
+            Self::ExecuteAmong(Table::Empty) => "execute_empty_table",
+            Self::ExecuteAmong(Table::Full) => "execute_full_table",
+            Self::ListAmong(Table::Empty) => "list_empty_table",
+            Self::ListAmong(Table::Full) => "list_full_table",
+            Self::ListOfFew(Table::Empty) => "list_of_few_empty_table",
+            Self::ListOfFew(Table::Full) => "list_of_few_full_table",
+            Self::ExecuteWith(1) => "execute_one_worker",
+            Self::ExecuteWith(2) => "execute_two_workers",
+            Self::ExecuteWith(_) => "execute_four_workers",
         }
     }
 
@@ -113,6 +142,15 @@ impl Figure {
             Self::SaveAndCopy => "R's save, copy to the store",
             Self::SaveLoadAndCopy => "R's save and load, copy both ways",
             Self::SaveImageAndZip => "R's save.image() and zip",
+            Self::ExecuteAmong(Table::Empty) => "execute 1+1, empty table",
+            Self::ExecuteAmong(Table::Full) => "execute 1+1, many finished jobs",
+            Self::ListAmong(Table::Empty) => "first page of GET /jobs, empty table",
+            Self::ListAmong(Table::Full) => "first page of GET /jobs, many finished jobs",
+            Self::ListOfFew(Table::Empty) => "the same of an owner of few, empty table",
+            Self::ListOfFew(Table::Full) => "the same of an owner of few, many finished jobs",
+            Self::ExecuteWith(1) => "execute 1+1, 3 nodes, 1 worker",
+            Self::ExecuteWith(2) => "execute 1+1, 3 nodes, 2 workers",
+            Self::ExecuteWith(_) => "execute 1+1, 3 nodes, 4 workers",
         }
     }
 
@@ -122,6 +160,7 @@ impl Figure {
             Self::Execute(clients) | Self::FloorByRow(clients) | Self::FloorGrouped(clients) => {
                 clients
             }
+            Self::ExecuteWith(_) => 48,
             _ => 1,
         }
     }

@@ -17,6 +17,10 @@ pub enum Group {
     Sessions,
     /// Snapshots of a session with a data frame of 100 MB, beside R's own save and load
     Snapshots,
+    /// A table with a great many finished jobs (--rows) beside an empty one
+    Rows,
+    /// Three API nodes with one, two and four workers
+    Fleet,
 }
 
 impl fmt::Display for Group {
@@ -27,6 +31,8 @@ impl fmt::Display for Group {
             Self::Files => "files",
             Self::Sessions => "sessions",
             Self::Snapshots => "snapshots",
+            Self::Rows => "rows",
+            Self::Fleet => "fleet",
         })
     }
 }

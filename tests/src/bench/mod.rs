@@ -11,6 +11,7 @@ mod cpu;
 mod error;
 mod figure;
 mod files;
+mod fleet;
 mod floor;
 mod group;
 mod host;
@@ -20,6 +21,7 @@ mod machine;
 mod plan;
 mod ratio;
 mod report;
+mod rows;
 mod series;
 mod sessions;
 mod snapshots;
@@ -35,9 +37,11 @@ pub use report::Report;
 
 use api::ApiStage;
 use files::FilesStage;
+use fleet::FleetStage;
 use host::HostStage;
 use machine::Machine;
 use report::Measured;
+use rows::RowsStage;
 use sessions::SessionsStage;
 use snapshots::SnapshotsStage;
 use stage::{Found, Stage};
@@ -69,6 +73,13 @@ pub async fn run(
             Group::Snapshots => {
                 let stage = SnapshotsStage::set_up().await?;
                 rounds(stage, plan, progress, &mut measured).await?;
+            }
+            Group::Rows => {
+                let stage = RowsStage::set_up(plan.rows).await?;
+                rounds(stage, plan, progress, &mut measured).await?;
+            }
+            Group::Fleet => {
+                rounds(FleetStage::set_up().await?, plan, progress, &mut measured).await?;
             }
         }
     }

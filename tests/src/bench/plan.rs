@@ -31,6 +31,8 @@ pub struct Plan {
     pub snapshot_rows: u32,
     /// Size of a file that goes up and down.
     pub file_mib: u32,
+    /// Finished jobs in the table that has many.
+    pub rows: u64,
 }
 
 impl Plan {
@@ -49,6 +51,7 @@ impl Plan {
             console_mib: 128,
             snapshot_rows: 1_250_000,
             file_mib: 1024,
+            rows: 1_000_000,
         }
     }
 
@@ -67,6 +70,7 @@ impl Plan {
             console_mib: 2,
             snapshot_rows: 10_000,
             file_mib: 16,
+            rows: 10_000,
         }
     }
 
@@ -96,6 +100,7 @@ impl Plan {
             console_mib: self.console_mib.min(2),
             snapshot_rows: self.snapshot_rows.min(10_000),
             file_mib: self.file_mib.min(64),
+            rows: self.rows,
         }
     }
 }

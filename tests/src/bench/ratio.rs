@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::figure::{Figure, Program, Quantity, Way};
+use super::figure::{Figure, Program, Quantity, Table, Way};
 use super::report::Measured;
 use super::series::{Round, median};
 
@@ -62,7 +62,7 @@ const MIB_32: f64 = 33.554_432;
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 27] = [
+const WANTED: [Wanted; 30] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -224,6 +224,24 @@ const WANTED: [Wanted; 27] = [
         P50(Figure::SaveImageAndZip),
         P50(Figure::CreateSnapshot),
         Bound::AtLeast(5.0),
+    ),
+    (
+        "p50 of execute, many finished jobs / empty table",
+        P50(Figure::ExecuteAmong(Table::Full)),
+        P50(Figure::ExecuteAmong(Table::Empty)),
+        Bound::AtMost(1.2),
+    ),
+    (
+        "p50 of the first page of GET /jobs, many finished jobs / empty table",
+        P50(Figure::ListAmong(Table::Full)),
+        P50(Figure::ListAmong(Table::Empty)),
+        Bound::AtMost(1.2),
+    ),
+    (
+        "p50 of the same of an owner of few, many finished jobs / empty table",
+        P50(Figure::ListOfFew(Table::Full)),
+        P50(Figure::ListOfFew(Table::Empty)),
+        Bound::AtMost(1.2),
     ),
 ];
 

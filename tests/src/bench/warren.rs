@@ -13,11 +13,23 @@ use crate::{Builder, House, WorkerOptions};
 /// What is executed.
 const CODE: &str = r#"{"code":"1+1"}"#;
 
-/// One API node, one worker, and sessions that are open all the time.
+/// Its nodes and workers, and sessions that are open all the time.
 pub(super) struct Warren {
     pub(super) house: House,
-    target: Target,
+    /// The nodes.
+    targets: Vec<Target>,
     sessions: Vec<String>,
+}
+
+/// How large a Warren is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    /// API nodes.
+    pub(super) nodes: usize,
+    /// Workers.
+    pub(super) workers: usize,
+    /// Sessions.
+    pub(super) sessions: usize,
 }
 
 /// An answer to `POST /sessions`.
@@ -41,36 +53,69 @@ struct Executed {
 }
 
 impl Warren {
-    /// Starts it and opens this many sessions.
+    /// Starts one node and one worker, and opens this many sessions.
     pub(super) async fn start(sessions: usize) -> Result<Self, BenchError> {
-        let mut house = Builder::new().as_shipped().workers(0).build().await;
-        house
-            .add_worker(WorkerOptions {
-                env: vec![("WARREN_SESSION_SLOTS".to_owned(), slots(sessions))],
-                ..WorkerOptions::default()
-            })
-            .await;
+        let (nodes, workers) = (1, 1);
+        Self::of(Size {
+            nodes,
+            workers,
+            sessions,
+        })
+        .await
+    }
+
+    /// Starts it and opens its sessions.
+    pub(super) async fn of(size: Size) -> Result<Self, BenchError> {
+        let builder = Builder::new().as_shipped().apis(size.nodes).workers(0);
+        let mut house = builder.build().await;
+        for _ in 0..size.workers {
+            house
+                .add_worker(WorkerOptions {
+                    env: vec![("WARREN_SESSION_SLOTS".to_owned(), slots(size.sessions))],
+                    ..WorkerOptions::default()
+                })
+                .await;
+        }
         let admin = house.admin().await;
-        let target = Target::new(house.apis[0].addr, admin.token())?;
+        let targets: Result<Vec<Target>, BenchError> = house
+            .apis
+            .iter()
+            .map(|node| Target::new(node.addr, admin.token()))
+            .collect();
         let mut warren = Self {
             house,
-            target,
+            targets: targets?,
             sessions: Vec::new(),
         };
-        let mut connection = Connection::open(&warren.target).await?;
-        for _ in 0..sessions {
+        let mut connection = Connection::open(warren.target(0)).await?;
+        for _ in 0..size.sessions {
             let session = open(&mut connection).await?;
             warren.sessions.push(session);
         }
         Ok(warren)
     }
 
+    /// A node; clients are spread over all of them.
+    fn target(&self, client: usize) -> &Target {
+        &self.targets[client % self.targets.len()]
+    }
+
+    /// A client that lists its jobs, connected: the owner of the sessions, or somebody with a token of their own.
+    pub(super) async fn lister(&self, token: Option<&str>) -> Result<Lister, BenchError> {
+        let target = match token {
+            Some(token) => Target::new(self.house.apis[0].addr, token)?,
+            None => self.target(0).clone(),
+        };
+        let connection = Connection::open(&target).await?;
+        Ok(Lister { connection })
+    }
+
     /// A client for each of the first sessions, connected.
     pub(super) async fn clients(&self, count: usize) -> Result<Vec<SessionClient>, BenchError> {
         let mut clients = Vec::new();
-        for session in self.sessions.iter().take(count) {
+        for (number, session) in self.sessions.iter().take(count).enumerate() {
             clients.push(SessionClient {
-                connection: Connection::open(&self.target).await?,
+                connection: Connection::open(self.target(number)).await?,
                 path: format!("/sessions/{session}/execute"),
             });
         }
@@ -82,7 +127,7 @@ impl Warren {
         &self,
         count: u32,
     ) -> Result<(Vec<Duration>, Vec<Duration>), BenchError> {
-        let mut connection = Connection::open(&self.target).await?;
+        let mut connection = Connection::open(self.target(0)).await?;
         let (mut opened, mut answered) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let began = Instant::now();
@@ -99,7 +144,7 @@ impl Warren {
 impl Warren {
     /// Saves a session in which this code ran, and loads that into another; how long each took.
     pub(super) async fn snapshot(&self, code: &str) -> Result<(Duration, Duration), BenchError> {
-        let mut connection = Connection::open(&self.target).await?;
+        let mut connection = Connection::open(self.target(0)).await?;
         let session = open(&mut connection).await?;
         let other = open(&mut connection).await?;
         let run = serde_json::json!({ "code": code }).to_string();
@@ -149,6 +194,19 @@ pub(super) struct SessionClient {
 impl Caller for SessionClient {
     async fn call(&mut self) -> Result<(), BenchError> {
         execute(&mut self.connection, &self.path).await
+    }
+}
+
+/// A client that lists its jobs.
+pub(super) struct Lister {
+    connection: Connection,
+}
+
+impl Caller for Lister {
+    async fn call(&mut self) -> Result<(), BenchError> {
+        let (what, status) = ("listing jobs", StatusCode::OK);
+        let asked = self.connection.ask(what, Method::GET, "/jobs", "", status);
+        asked.await.map(drop)
     }
 }
 

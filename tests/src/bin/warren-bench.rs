@@ -20,9 +20,12 @@ use warren_tests::bench::{self, Group, Plan};
 #[derive(Parser)]
 #[command(name = "warren-bench", version)]
 struct Args {
-    /// What to measure
-    #[arg(value_enum, default_values_t = [Group::Host, Group::Api])]
+    /// What to measure; host and api when nothing else is asked for
+    #[arg(value_enum)]
     groups: Vec<Group>,
+    /// Finished jobs in the table of the group rows, which is measured when no group is named
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rows: Option<u64>,
     /// Print JSON in place of the table
     #[arg(long)]
     json: bool,
@@ -46,9 +49,15 @@ async fn main() -> ExitCode {
         Plan::full(args.rounds)
     };
     plan.file_mib = args.file_mib.unwrap_or(plan.file_mib);
+    plan.rows = args.rows.unwrap_or(plan.rows);
+    let groups = match (args.groups.as_slice(), args.rows) {
+        ([], Some(_)) => vec![Group::Rows],
+        ([], None) => vec![Group::Host, Group::Api],
+        (named, _) => named.to_vec(),
+    };
     // When told to stop, the run is dropped, and with it every process and database that it made.
     let report = tokio::select! {
-        report = bench::run(&plan, &args.groups, &|line| eprintln!("{line}")) => report,
+        report = bench::run(&plan, &groups, &|line| eprintln!("{line}")) => report,
         () = told_to_stop() => {
             eprintln!("warren-bench: stopped");
             return ExitCode::from(130);

@@ -19,6 +19,7 @@ pub struct Builder {
     workers: usize,
     lease_seconds: f64,
     server: Option<Address>,
+    amqp: Option<String>,
     as_shipped: bool,
     env: Vec<(String, String)>,
 }
@@ -48,6 +49,7 @@ impl Builder {
             workers: 1,
             lease_seconds: 3.0,
             server: None,
+            amqp: None,
             as_shipped: false,
             env: Vec::new(),
         }
@@ -99,6 +101,15 @@ impl Builder {
         }
     }
 
+    /// With another RabbitMQ server than the shared one.
+    #[must_use]
+    pub fn hearing(self, amqp: String) -> Self {
+        Self {
+            amqp: Some(amqp),
+            ..self
+        }
+    }
+
     /// Starts everything and waits until it is ready.
     ///
     /// # Panics
@@ -117,7 +128,7 @@ impl Builder {
             database,
             server,
             own_database,
-            amqp: setting("WARREN_TEST_AMQP_URL"),
+            amqp: self.amqp.unwrap_or_else(|| setting("WARREN_TEST_AMQP_URL")),
             prefix,
             s3_url: format!("http://{}", s3.addr()),
             s3: Some(s3),
@@ -179,39 +190,46 @@ impl House {
     /// When it does not get ready.
     pub async fn add_api_via(&mut self, database: SocketAddr, env: &[(&str, &str)]) -> usize {
         // Somebody else may take the port between the look and the start: then another one is tried.
-        let api = loop {
-            let addr = SocketAddr::from(([127, 0, 0, 1], free_port().await));
-            let mut settings = self.shared_env(database);
-            settings.push(("WARREN_LISTEN".to_owned(), addr.to_string()));
-            settings.push(("WARREN_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()));
-            // One user does the work of many here.
-            settings.push(("WARREN_SESSIONS_PER_USER".to_owned(), "10000".to_owned()));
-            settings.extend(
-                env.iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-            );
-            let log = self.log("api");
-            let mut process = Process::start(
-                "warren-api",
-                &program("warren-api"),
-                &["serve"],
-                &settings,
-                &log,
-            );
-            let client = Client::anonymous(addr);
+        loop {
+            let place = self.start_api_via(database, env).await;
+            let Api { addr, process } = &mut self.apis[place];
+            let client = Client::anonymous(*addr);
             let ready = tokio::time::timeout(wait::LIMIT, client.ready());
             tokio::select! {
                 done = ready => {
                     assert!(done.is_ok(), "the API does not get ready:\n{}", process.log_text());
-                    break Api { addr, process };
+                    return place;
                 }
                 _ = process.ended() => {
                     let log = process.log_text();
                     assert!(log.contains("in use"), "the API ended:\n{log}");
+                    self.apis.pop();
                 }
             }
-        };
-        self.apis.push(api);
+        }
+    }
+
+    /// Starts another API node and does not wait until it is ready; returns its place in [`House::apis`].
+    pub async fn start_api_via(&mut self, database: SocketAddr, env: &[(&str, &str)]) -> usize {
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+        let mut settings = self.shared_env(database);
+        settings.push(("WARREN_LISTEN".to_owned(), addr.to_string()));
+        settings.push(("WARREN_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned()));
+        // One user does the work of many here.
+        settings.push(("WARREN_SESSIONS_PER_USER".to_owned(), "10000".to_owned()));
+        settings.extend(
+            env.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        let log = self.log("api");
+        let process = Process::start(
+            "warren-api",
+            &program("warren-api"),
+            &["serve"],
+            &settings,
+            &log,
+        );
+        self.apis.push(Api { addr, process });
         self.apis.len() - 1
     }
 
@@ -221,6 +239,32 @@ impl House {
     ///
     /// When it does not get ready.
     pub async fn add_worker(&mut self, options: WorkerOptions) -> usize {
+        let (place, probe) = self.start_worker(options).await;
+        let as_shipped = self.as_shipped;
+        let process = &mut self.workers[place].process;
+        wait::until("the worker is ready", async || {
+            assert!(
+                process.is_running(),
+                "the worker ended:\n{}",
+                process.log_text()
+            );
+            let ready = if as_shipped {
+                let client = Client::anonymous(probe);
+                let request = client.request(Method::GET, "/health/ready");
+                let answer = client.try_send(request).await;
+                answer.is_ok_and(|answer| answer.status == StatusCode::OK)
+            } else {
+                process.log_text().contains("Ready, with R")
+            };
+            ready.then_some(())
+        })
+        .await;
+        place
+    }
+
+    /// Starts another worker and does not wait until it is ready; returns its place in [`House::workers`], and where a house
+    /// with the defaults of the product can ask it whether it is.
+    pub async fn start_worker(&mut self, options: WorkerOptions) -> (usize, SocketAddr) {
         let place = self.workers.len();
         let work_dir = self.dir().join(format!("worker-{place}"));
         let mut settings = self.shared_env(options.database_via.unwrap_or(self.database.server));
@@ -235,32 +279,15 @@ impl House {
         settings.extend(self.worker_env(probe));
         settings.extend(options.env);
         let log = self.log("worker");
-        let mut process = Process::start(
+        let process = Process::start(
             "warren-worker",
             &program("warren-worker"),
             &["serve"],
             &settings,
             &log,
         );
-        wait::until("the worker is ready", async || {
-            assert!(
-                process.is_running(),
-                "the worker ended:\n{}",
-                process.log_text()
-            );
-            let ready = if self.as_shipped {
-                let client = Client::anonymous(probe);
-                let request = client.request(Method::GET, "/health/ready");
-                let answer = client.try_send(request).await;
-                answer.is_ok_and(|answer| answer.status == StatusCode::OK)
-            } else {
-                process.log_text().contains("Ready, with R")
-            };
-            ready.then_some(())
-        })
-        .await;
         self.workers.push(Worker { process, work_dir });
-        place
+        (place, probe)
     }
 
     /// Settings of a worker; `probe` is where it can be asked whether it is ready when its log does not say so.

@@ -258,6 +258,16 @@ impl House {
     }
 }
 
+/// The working directories of every session of every worker of the house in this folder, of dead workers too.
+pub(crate) fn working_dirs_below(house: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(house).into_iter().flatten().flatten();
+    let workers =
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("worker-"));
+    workers
+        .flat_map(|worker| working_dirs(&worker.path()))
+        .collect()
+}
+
 /// The working directories of every session below a worker's directory.
 fn working_dirs(work_dir: &Path) -> Vec<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {

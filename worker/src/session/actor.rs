@@ -16,6 +16,7 @@ use warren_common::store::{Db, sessions};
 use warren_common::telemetry::metrics;
 
 use super::aside::Letter;
+use super::ending::DRAINED;
 use super::run::{RunEnd, run};
 use crate::config::WorkerConfig;
 use crate::files::Transfers;
@@ -106,6 +107,11 @@ impl AsideTask {
     /// Ends it; what it did not finish is the session's to say.
     async fn end(mut self) {
         self.over.cancel();
+        self.finished().await;
+    }
+
+    /// Waits until it has ended: for the session, or because the worker is drained and all that it had is done.
+    async fn finished(&mut self) {
         if !self.task.is_finished()
             && let Err(error) = (&mut self.task).await
         {
@@ -118,6 +124,8 @@ impl AsideTask {
 enum End {
     Closed,
     Lost(String),
+    /// Its row says so already.
+    Written,
     /// The lease is lost, or the worker could not write: whoever took over has judged already.
     Silently,
 }
@@ -140,7 +148,7 @@ impl Actor {
                 "it was closed by its owner".to_owned(),
             ),
             End::Lost(reason) => (SessionState::Lost, reason),
-            End::Silently => (SessionState::Lost, String::new()),
+            End::Written | End::Silently => (SessionState::Lost, String::new()),
         };
         self.child.kill();
         self.aside.end().await;
@@ -232,6 +240,11 @@ impl Actor {
                 }
                 continue;
             }
+            let (stop, aside) = (&self.context.stop, &mut self.aside);
+            let drained = async {
+                stop.soft.cancelled().await;
+                aside.finished().await;
+            };
             tokio::select! {
                 letter = self.mail.recv() => match letter {
                     Some(Mail::Work) => work = true,
@@ -240,8 +253,28 @@ impl Actor {
                     None => return End::Silently,
                 },
                 exit = self.child.gone() => return End::Lost(format!("{exit}")),
-                () = self.context.stop.soft.cancelled() => return End::Lost("its worker was stopped".to_owned()),
+                () = drained => match self.end_unless_work_waits().await {
+                    Some(end) => return end,
+                    None => work = true,
+                },
             }
+        }
+    }
+
+    /// Ends the session for a drain, unless a job waits in it: that one may still end within the grace period.
+    async fn end_unless_work_waits(&self) -> Option<End> {
+        let id = self.id;
+        let ended = self
+            .context
+            .writes
+            .insist(
+                |db, me| async move { sessions::end_unless_work_waits(&db, me, id, DRAINED).await },
+            )
+            .await;
+        match ended {
+            Some(true) => Some(End::Written),
+            Some(false) => None,
+            None => Some(End::Silently),
         }
     }
 
@@ -256,8 +289,8 @@ impl Actor {
             Ok(standing) if *standing == Standing::Valid => {}
             _ => return Err(End::Silently),
         }
-        if self.context.stop.soft.is_cancelled() {
-            return Err(End::Lost("its worker was stopped".to_owned()));
+        if self.context.stop.hard.is_cancelled() {
+            return Err(End::Lost(DRAINED.to_owned()));
         }
         self.context
             .writes

@@ -17,6 +17,7 @@ use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::telemetry::metrics;
 
 use super::actor::{Context, tell};
+use super::ending::DRAINED;
 use crate::files::{self, Files, FilesError};
 use crate::lease::Standing;
 
@@ -83,24 +84,30 @@ impl Aside {
         }
     }
 
-    /// Lives until the session is over, or until this worker is being stopped and what runs is done.
+    /// Lives until the session is over, or until this worker is drained and nothing runs or waits any more.
     pub(super) async fn live(mut self, more: bool) {
         let mut work = more;
-        let stop = self.context.stop.soft.clone();
+        let mut draining = false;
+        let stop = self.context.stop.clone();
         while !self.over.is_cancelled() {
-            if work && !stop.is_cancelled() {
+            if !draining && stop.soft.is_cancelled() {
+                draining = true;
+                // What waits may still end within the grace period.
+                work = true;
+            }
+            if work && !stop.hard.is_cancelled() {
                 work = false;
                 if self.claim().await.is_err() {
                     break;
                 }
                 continue;
             }
-            if stop.is_cancelled() && self.tasks.is_empty() {
+            if draining && self.tasks.is_empty() {
                 break;
             }
             tokio::select! {
                 () = self.over.cancelled() => {}
-                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                () = stop.soft.cancelled(), if !draining => {}
                 letter = self.letters.recv() => match letter {
                     Some(Letter::Work) => work = true,
                     Some(Letter::Cancel(job)) => {
@@ -301,7 +308,7 @@ impl End {
             }
             Self::Stopped => {
                 completion.state = JobState::Lost;
-                completion.reason = Some("its worker was stopped".to_owned());
+                completion.reason = Some(DRAINED.to_owned());
             }
         }
         completion

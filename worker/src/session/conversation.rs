@@ -335,9 +335,14 @@ impl<'a> Conversation<'a> {
             if wish == Wish::Close {
                 self.wish = Some(wish);
             }
-        } else if self.wish.is_none() || wish == Wish::Close {
+        } else if self.wish.is_none() || (wish == Wish::Close && self.wish != Some(wish)) {
+            // R that was asked already gets no more time than it was given: a wish that is not obeyed comes again and again.
+            let end = Instant::now() + grace;
+            self.deadline = match self.wish {
+                Some(_) => self.deadline.min(end),
+                None => end,
+            };
             self.wish = Some(wish);
-            self.deadline = Instant::now() + grace;
             self.ask_again = Some(Instant::now() + ASK_AGAIN);
             self.child.interrupt();
         }

@@ -32,6 +32,10 @@ pub(super) enum Left {
     Refusal(Refusal),
 }
 
+/// Why a session ends whose worker is drained, and with it what has not ended within the grace period.
+pub(super) const DRAINED: &str =
+    "its worker was drained, as for an upgrade, and its sessions end with it: open a new one";
+
 /// How a job ends, but for its console text.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -198,13 +202,10 @@ impl Verdict {
                     ),
                 )
             },
-            (Some(Wish::Stop), _) => {
-                let reason = "its worker was stopped".to_owned();
-                Self {
-                    state: JobState::Lost,
-                    ..Self::end_of_session(reason.clone(), reason)
-                }
-            }
+            (Some(Wish::Stop), _) => Self {
+                state: JobState::Lost,
+                ..Self::end_of_session(DRAINED.to_owned(), DRAINED.to_owned())
+            },
             // Nothing that the code did: nobody knows how far it came.
             (_, _) if *exit == ChildExit::ParentLost => Self {
                 state: JobState::Lost,
@@ -260,9 +261,7 @@ fn told(ending: &Ending, wish: Option<Wish>, limit: u64) -> (JobState, String) {
         (Ending::Interrupted, Some(Wish::Close)) => {
             (JobState::Cancelled, "its session was closed".to_owned())
         }
-        (Ending::Interrupted, Some(Wish::Stop)) => {
-            (JobState::Lost, "its worker was stopped".to_owned())
-        }
+        (Ending::Interrupted, Some(Wish::Stop)) => (JobState::Lost, DRAINED.to_owned()),
         (Ending::Interrupted, None) => (JobState::Failed, "interrupted".to_owned()),
         (Ending::NoObject, _) => (JobState::Failed, "there is no such object".to_owned()),
         (

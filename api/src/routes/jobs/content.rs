@@ -23,16 +23,15 @@ pub async fn content(
 ) -> Result<Response, ApiError> {
     let job = jobs::find(&app.db, caller.id, id).await?;
     let job = job.ok_or_else(no_job)?;
-    if !matches!(job.kind, JobKind::GetFile | JobKind::GetObject) {
-        let text = format!("a job of the kind {} leaves no content", job.kind.word());
-        return Err(ApiError::NotFound(text));
-    }
+    let Ok(kind @ (JobKind::GetFile | JobKind::GetObject)) = job.kind else {
+        return Err(ApiError::NotFound("this job leaves no content".to_owned()));
+    };
     let ended = jobs::ended(&app.db, &[id]).await?.pop();
     let outcome = ended
         .map(Outcome::from)
         .ok_or_else(|| ApiError::Conflict("the job has not ended yet".to_owned()))?;
     turn::succeeded(&outcome)?;
-    if job.kind == JobKind::GetFile {
+    if kind == JobKind::GetFile {
         let got = outcome.read().ok_or_else(turn::unreadable)?;
         got_file(&app.blobs, got).await
     } else {

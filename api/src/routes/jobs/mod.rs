@@ -7,12 +7,13 @@ pub mod events;
 pub mod list;
 pub mod read;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use warren_common::id::{JobId, SessionId};
-use warren_common::model::{CancelOutcome, JobKind, JobState};
+use warren_common::model::{CancelOutcome, JobState};
 use warren_common::queue::{Notice, QueueName};
 use warren_common::store::jobs::{self, CancelVerdict, Job};
 
@@ -29,7 +30,7 @@ const LONGEST_WAIT: u64 = 60;
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     job_id: JobId,
-    kind: JobKind,
+    kind: Cow<'static, str>,
     state: JobState,
     session_id: Option<SessionId>,
     attempt: i32,
@@ -45,7 +46,10 @@ impl From<Job> for JobView {
     fn from(job: Job) -> Self {
         Self {
             job_id: job.id,
-            kind: job.kind,
+            kind: match job.kind {
+                Ok(kind) => kind.word().into(),
+                Err(of_a_later_version) => of_a_later_version.word.into(),
+            },
             state: job.state,
             session_id: job.session,
             attempt: job.attempt,

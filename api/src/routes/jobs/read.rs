@@ -63,23 +63,23 @@ async fn find(app: &App, caller: &Caller, id: JobId) -> Result<jobs::Job, ApiErr
 }
 
 async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, ApiError> {
-    match (job.kind, job.state) {
-        (JobKind::OpenSession, JobState::Succeeded) => {
+    match (&job.kind, job.state) {
+        (Ok(JobKind::OpenSession), JobState::Succeeded) => {
             let opened = serde_json::json!({ "sessionId": job.session });
             to_raw_value(&opened).map(Some).map_err(ApiError::internal)
         }
-        (JobKind::OpenSession, _) | (_, JobState::Lost) => Ok(None),
+        (Ok(JobKind::OpenSession), _) | (_, JobState::Lost) => Ok(None),
         (kind, _) => {
             let Some(ended) = jobs::ended(&app.db, &[job.id]).await?.pop() else {
                 return Ok(None);
             };
             let outcome = Outcome::from(ended);
             let shown = match (kind, job.state) {
-                (JobKind::Execute, _) => to_raw_value(&ExecuteResponse::of(&outcome)?),
-                (JobKind::GetFile, JobState::Succeeded) => {
+                (Ok(JobKind::Execute), _) => to_raw_value(&ExecuteResponse::of(&outcome)?),
+                (Ok(JobKind::GetFile), JobState::Succeeded) => {
                     to_raw_value(&about_file(job.id, &outcome))
                 }
-                (JobKind::GetObject, JobState::Succeeded) => {
+                (Ok(JobKind::GetObject), JobState::Succeeded) => {
                     to_raw_value(&about_object(job.id, &outcome))
                 }
                 _ => return Ok(outcome.result),

@@ -120,7 +120,7 @@ mod tests {
         HistoryEntry {
             job: Job {
                 id: JobId::new(),
-                kind: JobKind::Execute,
+                kind: Ok(JobKind::Execute),
                 state,
                 session: None,
                 attempt: 1,

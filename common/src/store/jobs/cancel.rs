@@ -90,19 +90,25 @@ async fn cancel(
     }
 }
 
-/// The job that runs in a session of this owner, if one does.
-pub async fn running_of(
+/// The job whose turn it is in a session of this owner: the one that runs, or else the one that is to run next.
+pub async fn current_of(
     db: &Db,
     owner: PrincipalId,
     session: SessionId,
 ) -> Result<Option<JobId>, DbError> {
-    const SQL: &str = "-- jobs::running_of
-        SELECT id FROM jobs
-         WHERE session_id = $1 AND owner_id = $2 AND state = 'running' AND lane = 'ordered'";
+    const SQL: &str = "-- jobs::current_of
+        SELECT id FROM (
+            (SELECT id, 1 AS turn FROM jobs
+              WHERE session_id = $1 AND owner_id = $2 AND state = 'running' AND lane = 'ordered')
+             UNION ALL
+            (SELECT id, 2 FROM jobs
+              WHERE session_id = $1 AND owner_id = $2 AND state = 'queued' AND lane = 'ordered'
+              ORDER BY seq LIMIT 1)
+        ) current ORDER BY turn LIMIT 1";
     let rows = db
         .conn()
         .await?
-        .query("jobs::running_of", SQL, &[&session.uuid(), &owner.uuid()])
+        .query("jobs::current_of", SQL, &[&session.uuid(), &owner.uuid()])
         .await?;
     Ok(rows.first().map(|row| JobId::from_uuid(row.get("id"))))
 }

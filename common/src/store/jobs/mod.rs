@@ -7,7 +7,7 @@ mod idempotency;
 mod read;
 mod submit;
 
-pub use cancel::{CancelVerdict, request_cancel, running_of, withdraw};
+pub use cancel::{CancelVerdict, current_of, request_cancel, withdraw};
 pub use claim::{Claimed, aside_running_here, claim, claim_aside, claim_opening, running_here};
 pub use complete::{Completed, Completion, complete, complete_with_snapshot, settled_by};
 pub use idempotency::{IdempotencyKey, KeyVerdict, forget, recall, remember};
