@@ -1,13 +1,14 @@
 //! What a worker writes, grouped: claims, openings, completions. Each waits as long as Postgres is away and the lease
-//! is not lost.
+//! is not lost. Whoever waits for a completed job is told once its row is written.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use warren_common::group::{Group, Stopped};
-use warren_common::id::{JobId, SessionId};
+use warren_common::id::{ApiId, JobId, SessionId};
 use warren_common::model::{JobState, WorkerIdentity};
+use warren_common::queue::{Broker, Finished, Notice, QueueName};
 use warren_common::store::jobs::{self, Claimed, Completed, Completion};
 use warren_common::store::sessions::{self, Opened};
 use warren_common::store::{Db, DbError};
@@ -19,6 +20,8 @@ use crate::lease::{LeaseWatch, Standing};
 const LARGEST: usize = 128;
 /// A completion of more bytes than this shares a statement with no other.
 const LARGE_BYTES: usize = 1024 * 1024;
+/// Results up to this size travel with the completion event.
+const SMALL_RESULT_BYTES: usize = 64 * 1024;
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
@@ -29,12 +32,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Writes {
     claims: Group<SessionId, Option<Claimed>>,
     openings: Group<JobId, Option<Opened>>,
-    completions: Group<Completion, Option<Completed>>,
+    completions: Group<Ending, Option<Completed>>,
     writer: Arc<Writer>,
+}
+
+/// A job that ended here.
+#[derive(Debug)]
+pub struct Ending {
+    /// What is to be written.
+    pub completion: Completion,
+    /// All of the console text is in it.
+    pub console_is_whole: bool,
 }
 
 struct Writer {
     me: WorkerIdentity,
+    broker: Broker,
     db: Db,
     relaxed: Db,
     lease: LeaseWatch,
@@ -50,9 +63,16 @@ enum Refused {
 
 impl Writes {
     /// Starts the runners. `relaxed` commits without waiting for the disk; it serves claims alone.
-    pub fn start(me: WorkerIdentity, db: Db, relaxed: Db, lease: LeaseWatch) -> Self {
+    pub fn start(
+        me: WorkerIdentity,
+        broker: Broker,
+        db: Db,
+        relaxed: Db,
+        lease: LeaseWatch,
+    ) -> Self {
         let writer = Arc::new(Writer {
             me,
+            broker,
             db,
             relaxed,
             lease,
@@ -82,15 +102,17 @@ impl Writes {
         self.openings.submit(job).await
     }
 
-    /// Writes how a job ended; `None` when it was not this worker's any more.
+    /// Writes how a job ended and tells the node that waits; `None` when it was not this worker's any more.
     ///
     /// A large one goes alone: together they could be more than one statement can carry.
-    pub async fn complete(&self, completion: Completion) -> Result<Option<Completed>, Stopped> {
-        let size = completion.console_tail.len() + completion.result.as_ref().map_or(0, Vec::len);
-        if size > LARGE_BYTES {
-            return Ok(self.writer.complete_alone(completion).await);
+    pub async fn complete(&self, ending: Ending) -> Result<Option<Completed>, Stopped> {
+        if size(&ending.completion) > LARGE_BYTES {
+            let mut events = Events::default();
+            let written = self.writer.complete_alone(ending, &mut events).await;
+            self.writer.tell(events);
+            return Ok(written);
         }
-        self.completions.submit(completion).await
+        self.completions.submit(ending).await
     }
 
     /// Runs a write of another kind until Postgres takes it; `None` when the lease is lost before.
@@ -187,39 +209,83 @@ impl Writer {
         }
     }
 
-    async fn complete(self: Arc<Self>, group: Vec<Completion>) -> Vec<Option<Completed>> {
-        match self.insist_on_completing(&group).await {
-            Ok(answers) => answers,
-            Err(Refused::Stopped) => Vec::new(),
-            // One of them is refused; the others must not suffer for it.
-            Err(Refused::ByPostgres) => {
-                let mut answers = Vec::with_capacity(group.len());
-                for completion in group {
-                    answers.push(self.complete_alone(completion).await);
+    async fn complete(self: Arc<Self>, group: Vec<Ending>) -> Vec<Option<Completed>> {
+        let mut events = Events::default();
+        let (completions, whole): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|ending| (ending.completion, ending.console_is_whole))
+            .unzip();
+        let endings = |completions: Vec<Completion>| {
+            let whole = whole.iter().copied();
+            completions
+                .into_iter()
+                .zip(whole)
+                .map(|(completion, console_is_whole)| Ending {
+                    completion,
+                    console_is_whole,
+                })
+        };
+        let answers = match self.insist_on_completing(&completions).await {
+            Ok(answers) => {
+                for (ending, answer) in endings(completions).zip(&answers) {
+                    events.add(ending, *answer);
                 }
                 answers
             }
-        }
+            Err(Refused::Stopped) => Vec::new(),
+            // One of them is refused; the others must not suffer for it.
+            Err(Refused::ByPostgres) => {
+                let mut answers = Vec::with_capacity(completions.len());
+                for ending in endings(completions) {
+                    answers.push(self.complete_alone(ending, &mut events).await);
+                }
+                answers
+            }
+        };
+        self.tell(events);
+        answers
     }
 
     /// Completes one job, without what it left if Postgres refuses that: a job that ran must end.
-    async fn complete_alone(&self, completion: Completion) -> Option<Completed> {
-        let bare = Completion {
-            state: JobState::Failed,
-            result: None,
-            console_tail: Vec::new(),
-            reason: Some("what it left could not be stored".to_owned()),
-            ..completion.clone()
-        };
+    async fn complete_alone(&self, ending: Ending, events: &mut Events) -> Option<Completed> {
         let first = self
-            .insist_on_completing(std::slice::from_ref(&completion))
+            .insist_on_completing(std::slice::from_ref(&ending.completion))
             .await;
-        let answers = match first {
-            Err(Refused::ByPostgres) => self.insist(std::slice::from_ref(&bare)).await,
-            Err(Refused::Stopped) => None,
-            Ok(answers) => Some(answers),
+        let (written, answers) = match first {
+            Ok(answers) => (ending, answers),
+            Err(Refused::Stopped) => return None,
+            Err(Refused::ByPostgres) => {
+                let bare = Completion {
+                    state: JobState::Failed,
+                    result: None,
+                    console_tail: Vec::new(),
+                    reason: Some("what it left could not be stored".to_owned()),
+                    ..ending.completion
+                };
+                let answers = self.insist(std::slice::from_ref(&bare)).await?;
+                let written = Ending {
+                    completion: bare,
+                    ..ending
+                };
+                (written, answers)
+            }
         };
-        answers.and_then(|answers| answers.into_iter().next().flatten())
+        let answer = answers.into_iter().next().flatten();
+        events.add(written, answer);
+        answer
+    }
+
+    /// Tells the nodes that wait. Nobody waits for this: the rows are what counts.
+    fn tell(&self, events: Events) {
+        for (api, notices) in events.0 {
+            let broker = self.broker.clone();
+            tokio::spawn(async move {
+                let queue = QueueName::Api(api);
+                if let Err(error) = broker.publish_together(queue, notices).await {
+                    tracing::debug!(error = %error, "{api} was not told of jobs that ended");
+                }
+            });
+        }
     }
 
     /// Tries until Postgres takes the group or refuses what it holds.
@@ -295,4 +361,45 @@ impl Writer {
             _ = lease.wait_for(|standing| *standing == Standing::Lost) => None,
         }
     }
+}
+
+/// Completion events, by the node that waits for them.
+#[derive(Default)]
+struct Events(HashMap<ApiId, Vec<Notice>>);
+
+impl Events {
+    /// One more, if the job was this worker's to complete.
+    fn add(&mut self, ending: Ending, answer: Option<Completed>) {
+        if let Some(completed) = answer {
+            let job = ending.completion.job;
+            let left = small(ending);
+            let notices = self.0.entry(completed.api).or_default();
+            notices.push(Notice::FinishedV1 { job, left });
+        }
+    }
+}
+
+fn size(completion: &Completion) -> usize {
+    completion.console_tail.len() + completion.result.as_ref().map_or(0, Vec::len)
+}
+
+/// What a job left, if it is small enough to travel.
+fn small(ending: Ending) -> Option<Box<Finished>> {
+    let Ending {
+        completion,
+        console_is_whole,
+    } = ending;
+    if !console_is_whole || size(&completion) > SMALL_RESULT_BYTES {
+        return None;
+    }
+    let result = match completion.result {
+        Some(bytes) => Some(serde_json::from_slice(&bytes).ok()?),
+        None => None,
+    };
+    Some(Box::new(Finished {
+        state: completion.state,
+        result,
+        console: String::from_utf8(completion.console_tail).ok()?,
+        reason: completion.reason,
+    }))
 }

@@ -13,6 +13,7 @@ use super::actor::{Context, Mail};
 use super::chunks::Chunks;
 use super::ending::Verdict;
 use crate::host::{Child, ChildError, ChildExit, Sending};
+use crate::writes::Ending;
 
 /// R is asked again this often until it unwinds: it ignores a signal that comes while it starts a command.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
@@ -21,9 +22,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a run left.
 pub(super) struct RunEnd {
-    pub(super) completion: Completion,
-    /// All of the console text is in the completion.
-    pub(super) console_is_whole: bool,
+    pub(super) ending: Ending,
     /// The process is gone, and why.
     pub(super) gone: Option<String>,
     /// The session is to be closed.
@@ -277,9 +276,12 @@ impl Running<'_> {
             reason,
             cancel,
         };
-        RunEnd {
+        let ending = Ending {
             completion,
             console_is_whole,
+        };
+        RunEnd {
+            ending,
             gone,
             close: self.wish == Some(Wish::Close),
         }
