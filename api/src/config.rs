@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
-use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, Secret, TelemetryConfig};
+use warren_common::config::{
+    BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
+};
 
 /// Fewest characters of a password.
 pub const SHORTEST_PASSWORD: usize = 8;
@@ -137,6 +139,9 @@ pub struct ApiConfig {
     /// Logs and metrics.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+    /// Threads.
+    #[command(flatten)]
+    pub runtime: RuntimeConfig,
 }
 
 impl ApiConfig {
