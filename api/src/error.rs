@@ -30,6 +30,12 @@ pub enum ApiError {
     /// The body is larger than may be.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// What was asked for, or is to be stored, is larger than may be.
+    #[error("{0}")]
+    ResultTooLarge(String),
+    /// It was under way, and something else came between.
+    #[error("{0}")]
+    Conflict(String),
     /// The body is of a wholly wrong type.
     #[error("the body must be application/json, not {0}")]
     UnsupportedMediaType(String),
@@ -83,7 +89,10 @@ impl ApiError {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "NotFoundException"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowedException"),
             Self::Gone(_) => (StatusCode::GONE, "GoneException"),
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException"),
+            Self::TooLarge(_) | Self::ResultTooLarge(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException")
+            }
+            Self::Conflict(_) => (StatusCode::CONFLICT, "ConflictException"),
             Self::UnsupportedMediaType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "UnsupportedMediaTypeException",

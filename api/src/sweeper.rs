@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
-use warren_common::model::JobKind;
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::sweep::{self, Silent, Swept};
 use warren_common::store::{Db, DbError, jobs};
@@ -58,20 +57,13 @@ fn report(broker: &Broker, swept: Swept) {
     }
     metrics().notices_sent_again(swept.silent.len());
     for silent in swept.silent {
-        let Silent { job, kind, at } = silent;
-        match (kind, at) {
-            (JobKind::OpenSession, _) => {
-                notify(
-                    broker,
-                    QueueName::SessionsNew,
-                    Notice::OpenSessionV1 { job },
-                );
-            }
-            (JobKind::Execute, Some((session, worker))) => {
-                let notice = Notice::SessionWorkV1 { session };
-                notify(broker, QueueName::Worker(worker), notice);
-            }
-            (JobKind::Execute, None) => {}
+        let Silent { job, opens, at } = silent;
+        if opens {
+            let notice = Notice::OpenSessionV1 { job };
+            notify(broker, QueueName::SessionsNew, notice);
+        } else if let Some((session, worker)) = at {
+            let notice = Notice::SessionWorkV1 { session };
+            notify(broker, QueueName::Worker(worker), notice);
         }
     }
     for (session, worker) in swept.closing {

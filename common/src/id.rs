@@ -66,6 +66,14 @@ id!(
     JobId
 );
 id!(
+    /// Names one snapshot.
+    SnapshotId
+);
+id!(
+    /// Names bytes on their way between a caller and a session.
+    TransferId
+);
+id!(
     /// Names one start of a worker process.
     WorkerId
 );

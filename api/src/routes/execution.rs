@@ -1,8 +1,9 @@
 //! What a caller reads of an execution that has ended.
 
 use serde::Serialize;
-use warren_common::model::{JobState, ValuePair};
+use warren_common::model::{JobState, RunResult, ValuePair};
 
+use super::turn::lost;
 use crate::error::ApiError;
 use crate::watch::Outcome;
 
@@ -11,10 +12,10 @@ use crate::watch::Outcome;
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExecuteResponse<'a> {
     success: bool,
-    error_message: &'a str,
-    output_parameters: &'a [ValuePair],
+    error_message: String,
+    output_parameters: Vec<ValuePair>,
     console_output: &'a str,
-    changed_files: &'a [String],
+    changed_files: Vec<String>,
 }
 
 impl<'a> ExecuteResponse<'a> {
@@ -24,42 +25,38 @@ impl<'a> ExecuteResponse<'a> {
             .reason
             .as_deref()
             .filter(|reason| !reason.is_empty());
-        let run_error = outcome.run.as_ref().map(|run| run.error_message.as_str());
-        let run_error = run_error.filter(|message| !message.is_empty());
+        if outcome.state == JobState::Lost {
+            return Err(lost(told));
+        }
+        let run: Option<RunResult> = outcome.read();
+        if outcome.state == JobState::Succeeded && run.is_none() {
+            return Err(ApiError::internal("the stored result cannot be read"));
+        }
+        let (run_error, output_parameters, changed_files) = match run {
+            Some(run) => (run.error_message, run.output_parameters, run.changed_files),
+            None => (String::new(), Vec::new(), Vec::new()),
+        };
+        let run_error = Some(run_error.as_str()).filter(|message| !message.is_empty());
         let error_message = match outcome.state {
-            JobState::Lost => return Err(lost(told)),
-            JobState::Succeeded if outcome.run.is_none() => {
-                return Err(ApiError::internal("the stored result cannot be read"));
-            }
             JobState::Succeeded => "",
             JobState::Cancelled => told.or(run_error).unwrap_or("it was cancelled"),
             JobState::TimedOut => told.or(run_error).unwrap_or("it ran longer than it may"),
             _ => run_error.or(told).unwrap_or("it failed"),
         };
-        let run = outcome.run.as_ref();
         Ok(Self {
             success: outcome.state == JobState::Succeeded,
-            error_message,
-            output_parameters: run.map_or(&[], |run| &run.output_parameters),
+            error_message: error_message.to_owned(),
+            output_parameters,
             console_output: &outcome.console,
-            changed_files: run.map_or(&[], |run| &run.changed_files),
+            changed_files,
         })
     }
-}
-
-fn lost(reason: Option<&str>) -> ApiError {
-    let reason = reason
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default();
-    ApiError::Gone(format!(
-        "the job was lost and will not be run again{reason}; nobody knows how far it came"
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use warren_common::model::RunResult;
+    use serde_json::value::to_raw_value;
 
     fn outcome(state: JobState, run: Option<&str>, reason: Option<&str>) -> Outcome {
         let run = run.map(|error| RunResult {
@@ -70,7 +67,7 @@ mod tests {
         });
         Outcome {
             state,
-            run,
+            result: run.map(|run| to_raw_value(&run).unwrap()),
             console: "[1] 2\n".to_owned(),
             reason: reason.map(str::to_owned),
         }

@@ -8,3 +8,4 @@ pub mod login;
 pub mod sessions;
 pub mod status;
 pub mod swagger;
+mod turn;

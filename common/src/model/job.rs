@@ -1,8 +1,5 @@
 //! Jobs: what they are, where they stand, what they carry.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
 use super::{IllegalMove, words};
 
 words! {
@@ -12,6 +9,53 @@ words! {
         OpenSession = "open_session",
         /// Run code in an open session.
         Execute = "execute",
+        /// Name the objects of the workspace.
+        ListObjects = "list_objects",
+        /// Give out one object of the workspace.
+        GetObject = "get_object",
+        /// Take an object into the workspace.
+        PutObject = "put_object",
+        /// Remove an object from the workspace.
+        DeleteObject = "delete_object",
+        /// Name the files of the working directory.
+        ListFiles = "list_files",
+        /// Give out a file of the working directory.
+        GetFile = "get_file",
+        /// Take files into the working directory.
+        PutFiles = "put_files",
+        /// Remove a file from the working directory.
+        DeleteFile = "delete_file",
+        /// Save workspace and working directory.
+        CreateSnapshot = "create_snapshot",
+        /// Bring a saved workspace and working directory into the session.
+        LoadSnapshot = "load_snapshot",
+    }
+}
+
+words! {
+    /// How a job of an open session takes its turn.
+    Lane, "lane" {
+        /// One at a time, in the order of acceptance: whatever needs R.
+        Ordered = "ordered",
+        /// At once, without R.
+        Aside = "aside",
+    }
+}
+
+impl JobKind {
+    /// The lane of jobs of this kind; none for the one that makes the session.
+    pub const fn lane(self) -> Option<Lane> {
+        match self {
+            Self::OpenSession => None,
+            Self::Execute
+            | Self::ListObjects
+            | Self::GetObject
+            | Self::PutObject
+            | Self::DeleteObject
+            | Self::CreateSnapshot
+            | Self::LoadSnapshot => Some(Lane::Ordered),
+            Self::ListFiles | Self::GetFile | Self::PutFiles | Self::DeleteFile => Some(Lane::Aside),
+        }
     }
 }
 
@@ -77,58 +121,6 @@ words! {
     }
 }
 
-/// The request of a [`JobKind::OpenSession`].
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct OpenRequest {}
-
-/// The request of a [`JobKind::Execute`], as it is stored.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ExecuteRequest {
-    /// R source as it was sent; history returns it.
-    pub code: String,
-    /// Assigned before the run, in this order.
-    #[serde(default)]
-    pub inputs: Vec<InputParameter>,
-    /// Names read after the run, in this order.
-    #[serde(default)]
-    pub outputs: Vec<String>,
-    /// The limit of this run; the worker's own when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_seconds: Option<u32>,
-}
-
-/// A named value on its way into R, as exact JSON.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct InputParameter {
-    /// Name in the workspace.
-    pub name: String,
-    /// The value.
-    pub value: Box<RawValue>,
-}
-
-/// A named value on its way out of R, as exact JSON.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ValuePair {
-    /// Name in the workspace.
-    pub name: String,
-    /// The value.
-    pub value: Box<RawValue>,
-}
-
-/// What a run left, as it is stored: everything but the console text, which has its own place.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunResult {
-    /// The code ran without an R error.
-    pub success: bool,
-    /// The error's text; empty on success.
-    pub error_message: String,
-    /// The outputs asked for.
-    pub output_parameters: Vec<ValuePair>,
-    /// Files of the working directory that the run made or changed.
-    pub changed_files: Vec<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,12 +156,12 @@ mod tests {
 
     #[test]
     fn the_table_says_the_same_words() {
-        let sql = include_str!("../../../migrations/0001_spine.sql");
-        for word in JobState::ALL
-            .iter()
-            .map(|state| state.word())
-            .chain(JobKind::ALL.iter().map(|kind| kind.word()))
-        {
+        let spine = include_str!("../../../migrations/0001_spine.sql");
+        let kinds = include_str!("../../../migrations/0003_sessions_whole.sql");
+        let states = JobState::ALL.iter().map(|state| (spine, state.word()));
+        let lanes = Lane::ALL.iter().map(|lane| (spine, lane.word()));
+        let kinds = JobKind::ALL.iter().map(|kind| (kinds, kind.word()));
+        for (sql, word) in states.chain(lanes).chain(kinds) {
             assert!(sql.contains(&format!("'{word}'")), "{word}");
         }
     }

@@ -1,13 +1,20 @@
 //! The words of the design as types: states whose moves can refuse.
 
+mod content;
 mod job;
+mod request;
+mod result;
 mod session;
 mod worker;
 
-pub use job::{
-    CancelOutcome, ExecuteRequest, InputParameter, JobKind, JobState, OpenRequest, RunResult,
-    ValuePair,
+pub use content::Content;
+pub use job::{CancelOutcome, JobKind, JobState, Lane};
+pub use request::{
+    CreateSnapshotRequest, DeleteRequest, ExecuteRequest, GetObjectRequest, InputParameter,
+    LoadSnapshotRequest, ObjectFormat, OpenRequest, PutFilesRequest, PutObjectRequest,
+    UploadedFile,
 };
+pub use result::{GotObject, Names, Refusal, RefusalKind, RunResult, ValuePair};
 pub use session::SessionState;
 pub use worker::{Weakness, WorkerIdentity, WorkerState};
 

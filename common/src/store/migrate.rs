@@ -14,6 +14,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0002_protections",
         include_str!("../../../migrations/0002_protections.sql"),
     ),
+    (
+        3,
+        "0003_sessions_whole",
+        include_str!("../../../migrations/0003_sessions_whole.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{Conn, Db, DbError};
 use crate::id::{ApiId, JobId, SessionId, WorkerId};
-use crate::model::JobKind;
 
 /// One pass holds this, so that the nodes of a fleet do not all do the same work at once.
 const LOCK: i64 = 0x53_57_45_45_50;
@@ -32,8 +31,8 @@ pub struct Swept {
 pub struct Silent {
     /// Which.
     pub job: JobId,
-    /// What it does.
-    pub kind: JobKind,
+    /// It opens a session.
+    pub opens: bool,
     /// Its session and the worker that holds it, for jobs of open sessions.
     pub at: Option<(SessionId, WorkerId)>,
 }
@@ -144,7 +143,7 @@ fn ended(row: &Row) -> (JobId, ApiId) {
 }
 
 /// Queued jobs that could be claimed, were noticed 2 s ago or more (doubling to 60 s), and are still queued. Of a session
-/// only the head, and only while none of it runs.
+/// only the head of what takes turns, and only while none of it runs.
 async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
     const SQL: &str = "-- sweep::silent
         WITH due AS (
@@ -152,38 +151,35 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
              WHERE j.state = 'queued' AND j.notices > 0 AND j.noticed_at < now() - interval '2 seconds'
                AND j.noticed_at < now() - least(60, 2 ^ least(j.notices, 6)) * interval '1 second'
                AND (j.kind = 'open_session'
+                    OR s.state = 'open' AND j.lane = 'aside'
                     OR s.state = 'open'
                        AND NOT EXISTS (SELECT FROM jobs r
                                         WHERE r.session_id = j.session_id AND r.state = 'running'
                                           AND r.lane = 'ordered')
                        AND j.seq = (SELECT min(q.seq) FROM jobs q
-                                     WHERE q.session_id = j.session_id AND q.state = 'queued'))
+                                     WHERE q.session_id = j.session_id AND q.state = 'queued'
+                                       AND q.lane = 'ordered'))
              ORDER BY j.noticed_at LIMIT $1 FOR UPDATE OF j SKIP LOCKED
         )
         UPDATE jobs j SET noticed_at = now(), notices = j.notices + 1
           FROM due d WHERE j.id = d.id
-        RETURNING j.id, j.kind, j.session_id,
+        RETURNING j.id, j.kind = 'open_session' AS opens, j.session_id,
                   (SELECT s.worker_id FROM sessions s WHERE s.id = j.session_id) AS worker_id";
     let rows = tx.query("sweep::silent", SQL, &[&limit]).await?;
-    rows.iter()
-        .map(|row| {
-            let kind: JobKind = row
-                .get::<_, &str>("kind")
-                .parse()
-                .map_err(|problem| DbError::bad_row("sweep::silent", problem))?;
-            let session = row
-                .get::<_, Option<Uuid>>("session_id")
-                .map(SessionId::from_uuid);
-            let worker = row
-                .get::<_, Option<Uuid>>("worker_id")
-                .map(WorkerId::from_uuid);
-            Ok(Silent {
-                job: JobId::from_uuid(row.get("id")),
-                kind,
-                at: session.zip(worker),
-            })
-        })
-        .collect()
+    let silent = |row: &Row| {
+        let session = row
+            .get::<_, Option<Uuid>>("session_id")
+            .map(SessionId::from_uuid);
+        let worker = row
+            .get::<_, Option<Uuid>>("worker_id")
+            .map(WorkerId::from_uuid);
+        Silent {
+            job: JobId::from_uuid(row.get("id")),
+            opens: row.get("opens"),
+            at: session.zip(worker),
+        }
+    };
+    Ok(rows.iter().map(silent).collect())
 }
 
 /// Wishes to close that nobody has obeyed for two seconds; a hundred a pass.

@@ -71,11 +71,14 @@ async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, Api
             to_raw_value(&opened).map(Some).map_err(ApiError::internal)
         }
         (JobKind::OpenSession, _) | (_, JobState::Lost) => Ok(None),
-        (JobKind::Execute, _) => {
+        (kind, _) => {
             let Some(ended) = jobs::ended(&app.db, &[job.id]).await?.pop() else {
                 return Ok(None);
             };
             let outcome = Outcome::from(ended);
+            if kind != JobKind::Execute {
+                return Ok(outcome.result);
+            }
             let response = ExecuteResponse::of(&outcome)?;
             to_raw_value(&response)
                 .map(Some)

@@ -5,18 +5,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use warren_common::id::{JobId, SessionId};
+use warren_common::id::SessionId;
 use warren_common::model::{ExecuteRequest, InputParameter, JobKind};
-use warren_common::store::jobs::{IdempotencyKey, NewJob};
 
-use super::session_of;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Body, Id, Key, Prefer, Trace};
-use crate::routes::accepted::accepted;
 use crate::routes::execution::ExecuteResponse;
-use crate::submit::{Placed, Work};
+use crate::routes::turn::{self, Asked, Turn};
 
 /// The longest limit of a run, in seconds.
 const LONGEST_RUN: u32 = 86_400;
@@ -43,40 +40,21 @@ pub async fn execute(
     caller: Caller,
     Id(session): Id<SessionId>,
     prefer: Prefer,
-    Trace(traceparent): Trace,
+    trace: Trace,
     key: Key,
     body: Body<Request>,
 ) -> Result<Response, ApiError> {
-    let key = key
-        .over(&body.bytes)
-        .map(|(key, body_hash)| IdempotencyKey {
-            owner: caller.id,
-            key,
-            body_hash,
-        });
-    let job = NewJob {
-        id: JobId::new(),
-        kind: JobKind::Execute,
+    let asked = Asked {
+        caller,
         session,
-        owner: caller.id,
-        request: serde_json::to_vec(&stored(body.value)?).map_err(ApiError::internal)?,
-        traceparent,
+        prefer,
+        trace,
+        key,
     };
-    drop(body.bytes);
-    let waiter = app.watch.expect(job.id);
-    let (job, mut waiter) = match app.submitter.submit(Work::Turn(job), key).await {
-        Ok(Placed::Now(job)) => (job, waiter),
-        Ok(Placed::Before(job)) => (job, app.watch.follow(job)),
-        // The row says whether it is to be remembered still.
-        Err(ApiError::Gone(over)) => {
-            session_of(&app, &caller, session).await?;
-            return Err(ApiError::Gone(over));
-        }
-        Err(error) => return Err(error),
-    };
-    match waiter.outcome(prefer.limit()).await? {
-        Some(outcome) => Ok(Json(ExecuteResponse::of(&outcome)?).into_response()),
-        None => Ok(accepted(job, None, prefer)),
+    let request = stored(body.value)?;
+    match turn::take(&app, asked, JobKind::Execute, &request, body.bytes).await? {
+        Turn::Ended(outcome) => Ok(Json(ExecuteResponse::of(&outcome)?).into_response()),
+        Turn::Accepted(response) => Ok(response),
     }
 }
 

@@ -64,7 +64,7 @@ pub async fn open(
         job,
         owner: caller.id,
         name: body.value.name,
-        request: serde_json::to_vec(&OpenRequest {}).map_err(ApiError::internal)?,
+        request: serde_json::to_vec(&OpenRequest::default()).map_err(ApiError::internal)?,
         traceparent,
     });
     let waiter = app.watch.expect(job);

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::super::{Conn, Db, DbError};
 use crate::id::{ApiId, JobId, PrincipalId, SessionId, WorkerId};
-use crate::model::{JobKind, SessionState};
+use crate::model::{JobKind, Lane, SessionState};
 
-/// A job that takes its turn in a session.
+/// A job of a session.
 #[derive(Debug, Clone)]
 pub struct NewJob {
     /// Its id, chosen by the caller so that it can be asked for when the answer of the database is lost.
@@ -39,9 +39,10 @@ pub enum Verdict {
 
 /// Accepts a group of jobs in one statement and one commit; verdicts come in the order of `jobs`.
 ///
-/// Session rows are locked in the order of their ids, so that groups never wait for each other in a circle. What other
-/// groups added since this statement's snapshot was taken is known from `next_seq` of the locked row, so the limit on
-/// waiting jobs holds exactly, however many nodes submit.
+/// Session rows are locked in the order of their ids, so that groups never wait for each other in a circle. The limit is one
+/// for each lane: a file is not refused because much code waits. What other groups added since this statement's snapshot was
+/// taken is known from `next_seq` of the locked row, though not in which lane, so the limit is never exceeded, however many
+/// nodes submit.
 pub async fn submit(
     conn: &mut Conn,
     api: ApiId,
@@ -50,30 +51,39 @@ pub async fn submit(
 ) -> Result<Vec<Verdict>, DbError> {
     const SQL: &str = "-- jobs::submit
         WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::bytea[], $6::text[])
-                WITH ORDINALITY AS i (job_id, kind, session_id, owner_id, request, traceparent, nth)
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::bytea[], $6::text[], $9::text[])
+                WITH ORDINALITY AS i (job_id, kind, session_id, owner_id, request, traceparent, lane, nth)
         ), locked AS (
             SELECT id, owner_id, state, state_reason, worker_id, next_seq FROM sessions
              WHERE id = ANY ($3) ORDER BY id FOR NO KEY UPDATE
         ), seen AS (
-            SELECT s.id, s.next_seq,
-                   (SELECT count(*) FROM jobs q
-                     WHERE q.session_id = s.id AND q.state = 'queued' AND q.lane = 'ordered') AS waiting
-              FROM sessions s WHERE s.id = ANY ($3)
-        ), placed AS (
-            SELECT i.*, l.next_seq, row_number() OVER (PARTITION BY i.session_id ORDER BY i.nth) AS place
-              FROM input i JOIN locked l ON l.id = i.session_id AND l.owner_id = i.owner_id
+            SELECT s.id, s.next_seq, waiting.*
+              FROM sessions s
+             CROSS JOIN LATERAL (
+                SELECT count(*) FILTER (WHERE q.lane = 'ordered') AS ordered,
+                       count(*) FILTER (WHERE q.lane = 'aside') AS aside
+                  FROM jobs q WHERE q.session_id = s.id AND q.state = 'queued'
+             ) waiting
+             WHERE s.id = ANY ($3)
+        ), fitting AS (
+            SELECT i.*, l.next_seq,
+                   CASE WHEN i.lane = 'aside' THEN seen.aside ELSE seen.ordered END
+                       + l.next_seq - seen.next_seq
+                       + row_number() OVER (PARTITION BY i.session_id, i.lane ORDER BY i.nth) <= $7 AS fits
+              FROM input i
+              JOIN locked l ON l.id = i.session_id AND l.owner_id = i.owner_id
+              JOIN seen ON seen.id = i.session_id
              WHERE l.state IN ('opening', 'open')
         ), accepted AS (
-            SELECT p.* FROM placed p JOIN seen ON seen.id = p.session_id
-             WHERE seen.waiting + p.next_seq - seen.next_seq + p.place <= $7
+            SELECT f.*, row_number() OVER (PARTITION BY f.session_id ORDER BY f.nth) AS place
+              FROM fitting f WHERE f.fits
         ), bumped AS (
             UPDATE sessions s SET next_seq = s.next_seq + a.jobs, last_activity_at = now()
               FROM (SELECT session_id, count(*) AS jobs FROM accepted GROUP BY session_id) a
              WHERE s.id = a.session_id
         ), stored AS (
             INSERT INTO jobs (id, kind, lane, state, owner_id, session_id, seq, api_id, request, traceparent)
-            SELECT job_id, kind, 'ordered', 'queued', owner_id, session_id, next_seq + place - 1, $8, request, traceparent
+            SELECT job_id, kind, lane, 'queued', owner_id, session_id, next_seq + place - 1, $8, request, traceparent
               FROM accepted
         )
         SELECT l.id IS NOT NULL AS known, l.state, l.state_reason, l.worker_id, a.job_id IS NOT NULL AS accepted
@@ -83,6 +93,10 @@ pub async fn submit(
          ORDER BY i.nth";
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.uuid()).collect();
     let kinds: Vec<&str> = jobs.iter().map(|job| job.kind.word()).collect();
+    let lanes: Vec<Option<&str>> = jobs
+        .iter()
+        .map(|job| job.kind.lane().map(Lane::word))
+        .collect();
     let sessions: Vec<Uuid> = jobs.iter().map(|job| job.session.uuid()).collect();
     let owners: Vec<Uuid> = jobs.iter().map(|job| job.owner.uuid()).collect();
     let requests: Vec<&[u8]> = jobs.iter().map(|job| job.request.as_slice()).collect();
@@ -96,6 +110,7 @@ pub async fn submit(
         &traces,
         &waiting_limit,
         &api.uuid(),
+        &lanes,
     ];
     let rows = conn.query("jobs::submit", SQL, params).await?;
     rows.iter().map(verdict).collect()
