@@ -24,7 +24,11 @@ use crate::submit::{no_session, notify, session_over};
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
 /// The caller's session, if it has not ended.
-pub(super) async fn session_of(app: &App, caller: &Caller, id: SessionId) -> Result<Session, ApiError> {
+pub(super) async fn session_of(
+    app: &App,
+    caller: &Caller,
+    id: SessionId,
+) -> Result<Session, ApiError> {
     let found = sessions::find(&app.db, caller.id, id).await?;
     live(found.ok_or_else(no_session)?)
 }
