@@ -19,6 +19,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0003_sessions_whole",
         include_str!("../../../migrations/0003_sessions_whole.sql"),
     ),
+    (
+        4,
+        "0004_hot_path",
+        include_str!("../../../migrations/0004_hot_path.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.
