@@ -1,27 +1,30 @@
 //! What a worker writes, grouped: claims, openings, completions. Each waits as long as Postgres is away and the lease
 //! is not lost. Whoever waits for a completed job is told once its row is written.
 
+mod ending;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use warren_common::group::{Group, Stopped};
-use warren_common::id::{ApiId, JobId, SessionId};
+use warren_common::id::{JobId, SessionId};
 use warren_common::model::{JobState, WorkerIdentity};
-use warren_common::queue::{Broker, Finished, Notice, QueueName};
+use warren_common::queue::Broker;
 use warren_common::store::jobs::{self, Claimed, Completed, Completion};
 use warren_common::store::sessions::{self, Opened};
 use warren_common::store::{Db, DbError};
 use warren_common::telemetry::chain;
 
+pub use ending::Ending;
+
+use self::ending::Events;
 use crate::lease::{LeaseWatch, Standing};
 
 /// The largest group.
 const LARGEST: usize = 128;
 /// A completion of more bytes than this shares a statement with no other.
 const LARGE_BYTES: usize = 1024 * 1024;
-/// Results up to this size travel with the completion event.
-const SMALL_RESULT_BYTES: usize = 64 * 1024;
 /// The first pause after a failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause.
@@ -34,15 +37,6 @@ pub struct Writes {
     openings: Group<JobId, Option<Opened>>,
     completions: Group<Ending, Option<Completed>>,
     writer: Arc<Writer>,
-}
-
-/// A job that ended here.
-#[derive(Debug)]
-pub struct Ending {
-    /// What is to be written.
-    pub completion: Completion,
-    /// All of the console text is in it.
-    pub console_is_whole: bool,
 }
 
 struct Writer {
@@ -106,10 +100,10 @@ impl Writes {
     ///
     /// A large one goes alone: together they could be more than one statement can carry.
     pub async fn complete(&self, ending: Ending) -> Result<Option<Completed>, Stopped> {
-        if size(&ending.completion) > LARGE_BYTES {
+        if ending.bytes() > LARGE_BYTES {
             let mut events = Events::default();
             let written = self.writer.complete_alone(ending, &mut events).await;
-            self.writer.tell(events);
+            events.send(&self.writer.broker);
             return Ok(written);
         }
         self.completions.submit(ending).await
@@ -215,19 +209,17 @@ impl Writer {
             .into_iter()
             .map(|ending| (ending.completion, ending.console_is_whole))
             .unzip();
-        let endings = |completions: Vec<Completion>| {
-            let whole = whole.iter().copied();
-            completions
-                .into_iter()
-                .zip(whole)
-                .map(|(completion, console_is_whole)| Ending {
-                    completion,
-                    console_is_whole,
-                })
-        };
-        let answers = match self.insist_on_completing(&completions).await {
+        let answered = self.insist_on_completing(&completions).await;
+        let endings = completions
+            .into_iter()
+            .zip(whole)
+            .map(|(completion, console_is_whole)| Ending {
+                completion,
+                console_is_whole,
+            });
+        let answers = match answered {
             Ok(answers) => {
-                for (ending, answer) in endings(completions).zip(&answers) {
+                for (ending, answer) in endings.zip(&answers) {
                     events.add(ending, *answer);
                 }
                 answers
@@ -235,14 +227,14 @@ impl Writer {
             Err(Refused::Stopped) => Vec::new(),
             // One of them is refused; the others must not suffer for it.
             Err(Refused::ByPostgres) => {
-                let mut answers = Vec::with_capacity(completions.len());
-                for ending in endings(completions) {
+                let mut answers = Vec::with_capacity(endings.len());
+                for ending in endings {
                     answers.push(self.complete_alone(ending, &mut events).await);
                 }
                 answers
             }
         };
-        self.tell(events);
+        events.send(&self.broker);
         answers
     }
 
@@ -273,19 +265,6 @@ impl Writer {
         let answer = answers.into_iter().next().flatten();
         events.add(written, answer);
         answer
-    }
-
-    /// Tells the nodes that wait. Nobody waits for this: the rows are what counts.
-    fn tell(&self, events: Events) {
-        for (api, notices) in events.0 {
-            let broker = self.broker.clone();
-            tokio::spawn(async move {
-                let queue = QueueName::Api(api);
-                if let Err(error) = broker.publish_together(queue, notices).await {
-                    tracing::debug!(error = %error, "{api} was not told of jobs that ended");
-                }
-            });
-        }
     }
 
     /// Tries until Postgres takes the group or refuses what it holds.
@@ -361,45 +340,4 @@ impl Writer {
             _ = lease.wait_for(|standing| *standing == Standing::Lost) => None,
         }
     }
-}
-
-/// Completion events, by the node that waits for them.
-#[derive(Default)]
-struct Events(HashMap<ApiId, Vec<Notice>>);
-
-impl Events {
-    /// One more, if the job was this worker's to complete.
-    fn add(&mut self, ending: Ending, answer: Option<Completed>) {
-        if let Some(completed) = answer {
-            let job = ending.completion.job;
-            let left = small(ending);
-            let notices = self.0.entry(completed.api).or_default();
-            notices.push(Notice::FinishedV1 { job, left });
-        }
-    }
-}
-
-fn size(completion: &Completion) -> usize {
-    completion.console_tail.len() + completion.result.as_ref().map_or(0, Vec::len)
-}
-
-/// What a job left, if it is small enough to travel.
-fn small(ending: Ending) -> Option<Box<Finished>> {
-    let Ending {
-        completion,
-        console_is_whole,
-    } = ending;
-    if !console_is_whole || size(&completion) > SMALL_RESULT_BYTES {
-        return None;
-    }
-    let result = match completion.result {
-        Some(bytes) => Some(serde_json::from_slice(&bytes).ok()?),
-        None => None,
-    };
-    Some(Box::new(Finished {
-        state: completion.state,
-        result,
-        console: String::from_utf8(completion.console_tail).ok()?,
-        reason: completion.reason,
-    }))
 }

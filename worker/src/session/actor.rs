@@ -175,16 +175,16 @@ impl Actor {
             gone,
             close,
         } = end;
-        let state = ending.completion.state;
+        // Before anybody can hear of it.
+        if let Ok(kind) = &claimed.kind {
+            metrics().ended(*kind, ending.completion.state);
+        }
         let written = self
             .context
             .writes
             .complete(ending)
             .await
             .map_err(|_stopped| End::Silently)?;
-        if let Ok(kind) = &claimed.kind {
-            metrics().ended(*kind, state);
-        }
         if written.is_none() {
             tracing::warn!("{} was not this worker's to complete any more", claimed.job);
         }
