@@ -4,6 +4,7 @@ mod users;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 use tokio::net::TcpListener;
@@ -13,6 +14,9 @@ use warren_common::telemetry;
 
 use crate::config::{AdminConfig, ApiConfig, ListenConfig};
 use crate::start::{StartError, prepare_database, run};
+
+/// How long work on threads of its own, such as hashing a password, may take after the server stopped.
+const LAST_BLOCKING: Duration = Duration::from_secs(2);
 
 /// The HTTP tier of Warren
 #[derive(Debug, Parser)]
@@ -71,6 +75,8 @@ enum CliError {
     Setting(#[from] crate::config::BadSetting),
     #[error(transparent)]
     Filter(#[from] telemetry::BadFilter),
+    #[error("the threads cannot be started")]
+    Runtime(#[source] std::io::Error),
     #[error("signals cannot be caught")]
     Signals(#[source] std::io::Error),
     #[error(transparent)]
@@ -80,14 +86,14 @@ enum CliError {
 }
 
 /// Does what the arguments of this process ask for.
-pub async fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let arguments = warren_common::cli::with_default_task(std::env::args_os().collect());
     let matches = command().get_matches_from(arguments);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    match perform(cli.task).await {
+    match perform(cli.task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let message = telemetry::chain(&error);
@@ -98,21 +104,34 @@ pub async fn main() -> ExitCode {
     }
 }
 
-async fn perform(task: Task) -> Result<(), CliError> {
+fn perform(task: Task) -> Result<(), CliError> {
     match task {
-        Task::Serve(config) => serve(*config).await,
+        Task::Serve(config) => {
+            let runtime = config.runtime.start().map_err(CliError::Runtime)?;
+            let served = runtime.block_on(serve(*config));
+            runtime.shutdown_timeout(LAST_BLOCKING);
+            served
+        }
         Task::Migrate(config) => {
             telemetry::start(&config.telemetry)?;
             config.admin.validate()?;
-            prepare_database(&config.database, &config.admin).await?;
-            Ok(())
+            errand(async { Ok(prepare_database(&config.database, &config.admin).await?) }).map(drop)
         }
         Task::Users(UsersTask::Add(user)) => {
             telemetry::start(&user.telemetry)?;
-            Ok(users::add(&user.name, &user.database).await?)
+            errand(async { Ok(users::add(&user.name, &user.database).await?) })
         }
         Task::Probe(listen) => Ok(telemetry::ask_ready(listen.address)?),
     }
+}
+
+/// Does something short.
+fn errand<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    runtime.block_on(work)
 }
 
 async fn serve(config: ApiConfig) -> Result<(), CliError> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
-use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, Secret, TelemetryConfig};
+use warren_common::config::{
+    BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
+};
 
 /// Fewest characters of a password.
 pub const SHORTEST_PASSWORD: usize = 8;
@@ -179,6 +181,9 @@ pub struct ApiConfig {
     /// Logs and metrics.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+    /// Threads.
+    #[command(flatten)]
+    pub runtime: RuntimeConfig,
 }
 
 impl ApiConfig {

@@ -2,6 +2,7 @@
 
 mod work;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What one try to store a job came to.
 #[derive(Debug)]
 enum Tried {
+    /// And this worker is still to be told.
     Stored(Option<WorkerId>),
     Refused(ApiError),
     /// Somebody else holds the idempotency key.
@@ -62,10 +64,10 @@ pub struct Submitter {
 impl Submitter {
     /// Starts the runner that groups what is submitted at the same moment.
     pub fn start(db: Db, broker: Broker, api: ApiId, waiting_limit: u32, quota: u32) -> Self {
-        let flushed = db.clone();
+        let (storing, telling) = (db.clone(), broker.clone());
         let group = Group::start(LARGEST_GROUP, move |jobs| {
-            let db = flushed.clone();
-            async move { flush(&db, api, waiting_limit, jobs).await }
+            let (db, broker) = (storing.clone(), telling.clone());
+            async move { flush(&db, &broker, api, waiting_limit, jobs).await }
         });
         Self {
             db,
@@ -192,6 +194,8 @@ impl Submitter {
             Work::Turn(job) if key.is_none() => {
                 let id = job.id;
                 match self.group.submit(job).await {
+                    // The group has told its workers.
+                    Ok(Ok(Verdict::Accepted(_))) => Ok(First::Told(Tried::Stored(None))),
                     Ok(Ok(verdict)) => Ok(First::Told(tried(verdict, self.waiting_limit))),
                     Ok(Err(failed)) => {
                         let (error, job) = *failed;
@@ -282,17 +286,48 @@ pub fn notify(broker: &Broker, queue: QueueName, notice: Notice) {
     });
 }
 
-async fn flush(db: &Db, api: ApiId, waiting_limit: u32, jobs: Vec<NewJob>) -> Vec<Grouped> {
+/// Stores a group and tells its workers, each with one message.
+async fn flush(
+    db: &Db,
+    broker: &Broker,
+    api: ApiId,
+    waiting_limit: u32,
+    jobs: Vec<NewJob>,
+) -> Vec<Grouped> {
     let stored = async {
         let mut conn = db.conn().await?;
         jobs::submit(&mut conn, api, waiting_limit.into(), &jobs).await
     };
     match stored.await {
-        Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
+        Ok(verdicts) => {
+            tell_workers(broker, &jobs, &verdicts);
+            verdicts.into_iter().map(Ok).collect()
+        }
         Err(error) => jobs
             .into_iter()
             .map(|job| Err(Box::new((error.clone(), job))))
             .collect(),
+    }
+}
+
+fn tell_workers(broker: &Broker, jobs: &[NewJob], verdicts: &[Verdict]) {
+    let mut told: HashMap<WorkerId, Vec<Notice>> = HashMap::new();
+    for (job, verdict) in jobs.iter().zip(verdicts) {
+        if let Verdict::Accepted(Some(worker)) = verdict {
+            let session = job.session;
+            told.entry(*worker)
+                .or_default()
+                .push(Notice::SessionWorkV1 { session });
+        }
+    }
+    for (worker, notices) in told {
+        let broker = broker.clone();
+        tokio::spawn(async move {
+            let queue = QueueName::Worker(worker);
+            if let Err(error) = broker.publish_together(queue, notices).await {
+                tracing::debug!(error = %error, "{worker} was not told of its work");
+            }
+        });
     }
 }
 

@@ -7,9 +7,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
 
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -154,6 +156,29 @@ pub struct BlobConfig {
         default_value_t = 24 * 3600
     )]
     pub transfer_seconds: u32,
+}
+
+/// What the tasks of a program run on.
+#[derive(Debug, Clone, Args)]
+pub struct RuntimeConfig {
+    /// Threads that the program's tasks share; half of the cores, at least one, when absent
+    #[arg(id = "threads", long = "threads", env = "WARREN_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+impl RuntimeConfig {
+    /// Starts the runtime.
+    ///
+    /// A job passes through many tasks, each of which does little: a second thread is woken more often than it helps, and
+    /// Postgres, the broker or R want the other cores (`docs/decisions/0005-threads.md`).
+    pub fn start(&self) -> std::io::Result<Runtime> {
+        let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+        let threads = self.threads.map_or_else(half, NonZeroUsize::get).max(1);
+        Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+    }
 }
 
 /// How logs look.

@@ -112,3 +112,46 @@ async fn bytes_that_no_version_can_read_go_to_the_dead_queue_and_stop_nobody() {
         "on"
     );
 }
+
+#[tokio::test]
+async fn notices_that_travel_together_are_each_heard() {
+    let house = House::build().await;
+    let admin = house.admin().await;
+    let worker = house
+        .sql_value("SELECT id FROM workers")
+        .await
+        .parse()
+        .unwrap();
+    let mut notices = Vec::new();
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        let session = admin.open_session().await;
+        let job = session.submit("repeat Sys.sleep(0.01)").await;
+        session.client.job_is(&job, "running").await;
+        notices.push(Notice::CancelV1 {
+            session: session.id.parse().unwrap(),
+            job: job.parse().unwrap(),
+        });
+        jobs.push(job);
+    }
+    // No row says that these are to be cancelled: only the message does.
+    let broker = house.broker().await;
+    broker
+        .publish_together(QueueName::Control(worker), notices)
+        .await
+        .unwrap();
+    for job in jobs {
+        assert_eq!(admin.job_end(&job).await["state"], "cancelled");
+    }
+}
+
+#[tokio::test]
+async fn notices_that_are_settled_one_by_one_do_not_travel_together() {
+    let house = House::build().await;
+    let raw = RawQueues::open(&house).await;
+    let opening = json!({"kind": "open_session_v1", "args": {"job": JobId::new().to_string()}});
+    let together = json!([opening, opening]).to_string();
+    raw.publish(QueueName::SessionsNew, together.as_bytes())
+        .await;
+    raw.holds(QueueName::Dead, 1).await;
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, TelemetryConfig};
+use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, TelemetryConfig};
 
 /// Everything a worker can be told.
 #[derive(Debug, Clone, Args)]
@@ -21,6 +21,9 @@ pub struct WorkerConfig {
     /// Logs and metrics.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+    /// Threads.
+    #[command(flatten)]
+    pub runtime: RuntimeConfig,
     /// R and its processes.
     #[command(flatten)]
     pub host: HostConfig,

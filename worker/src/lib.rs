@@ -142,7 +142,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         draining: stop.soft.clone(),
     };
     let lease = keeper.start(registered, life.clone());
-    let writes = Writes::start(me, db.clone(), relaxed, lease.clone());
+    let writes = Writes::start(me, broker.clone(), db.clone(), relaxed, lease.clone());
     let context = session::Context {
         db: db.clone(),
         me,

@@ -96,10 +96,7 @@ fn serve(config: WorkerConfig) -> ExitCode {
     if let Err(error) = telemetry::start(&config.telemetry) {
         return fail(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match config.runtime.start() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };

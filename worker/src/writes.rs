@@ -1,5 +1,7 @@
 //! What a worker writes, grouped: claims, openings, completions. Each waits as long as Postgres is away and the lease
-//! is not lost.
+//! is not lost. Whoever waits for a completed job is told once its row is written.
+
+mod ending;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,11 +10,15 @@ use std::time::Duration;
 use warren_common::group::{Group, Stopped};
 use warren_common::id::{JobId, SessionId};
 use warren_common::model::{JobState, WorkerIdentity};
+use warren_common::queue::Broker;
 use warren_common::store::jobs::{self, Claimed, Completed, Completion};
 use warren_common::store::sessions::{self, Opened, OpeningEnd};
 use warren_common::store::{Db, DbError};
 use warren_common::telemetry::chain;
 
+pub use ending::Ending;
+
+use self::ending::Events;
 use crate::lease::{LeaseWatch, Standing};
 
 /// The largest group.
@@ -29,12 +35,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Writes {
     claims: Group<SessionId, Option<Claimed>>,
     openings: Group<JobId, Option<Opened>>,
-    completions: Group<Completion, Option<Completed>>,
+    completions: Group<Ending, Option<Completed>>,
     writer: Arc<Writer>,
 }
 
 struct Writer {
     me: WorkerIdentity,
+    broker: Broker,
     db: Db,
     relaxed: Db,
     lease: LeaseWatch,
@@ -50,9 +57,16 @@ enum Refused {
 
 impl Writes {
     /// Starts the runners. `relaxed` commits without waiting for the disk; it serves claims alone.
-    pub fn start(me: WorkerIdentity, db: Db, relaxed: Db, lease: LeaseWatch) -> Self {
+    pub fn start(
+        me: WorkerIdentity,
+        broker: Broker,
+        db: Db,
+        relaxed: Db,
+        lease: LeaseWatch,
+    ) -> Self {
         let writer = Arc::new(Writer {
             me,
+            broker,
             db,
             relaxed,
             lease,
@@ -115,34 +129,52 @@ impl Writes {
             .await
     }
 
-    /// Writes how such an opening ended. `None` when the lease is lost.
-    pub async fn complete_opening(&self, completion: &Completion) -> Option<Option<OpeningEnd>> {
-        self.insist(|db, me| async move {
-            if let Some(end) = sessions::complete_opening(&db, me, completion).await? {
-                return Ok(Some(end));
-            }
-            // The answer of the try before may have been lost.
-            let opened = sessions::opened_here(&db, me, &[completion.job])
-                .await?
-                .pop();
-            Ok(opened.map(|opened| OpeningEnd {
-                state: JobState::Succeeded,
-                api: opened.api,
-                more: opened.more,
-            }))
-        })
-        .await
+    /// Writes how such an opening ended, and tells the node that waits. `None` when the lease is lost.
+    pub async fn complete_opening(&self, ending: Ending) -> Option<Option<OpeningEnd>> {
+        let completion = &ending.completion;
+        let written = self
+            .insist(|db, me| async move {
+                if let Some(end) = sessions::complete_opening(&db, me, completion).await? {
+                    return Ok(Some(end));
+                }
+                // The answer of the try before may have been lost.
+                let opened = sessions::opened_here(&db, me, &[completion.job])
+                    .await?
+                    .pop();
+                Ok(opened.map(|opened| OpeningEnd {
+                    state: JobState::Succeeded,
+                    api: opened.api,
+                    more: opened.more,
+                }))
+            })
+            .await?;
+        // One that is tried again has not ended.
+        if let Some(end) = &written
+            && end.state != JobState::Queued
+        {
+            let completion = Completion {
+                state: end.state,
+                ..ending.completion
+            };
+            let (api, more) = (end.api, end.more);
+            let mut events = Events::default();
+            events.add(Ending { completion, ..ending }, Some(Completed { api, more }));
+            events.send(&self.writer.broker);
+        }
+        Some(written)
     }
 
-    /// Writes how a job ended; `None` when it was not this worker's any more.
+    /// Writes how a job ended and tells the node that waits; `None` when it was not this worker's any more.
     ///
     /// A large one goes alone: together they could be more than one statement can carry. So does the creation of a snapshot.
-    pub async fn complete(&self, completion: Completion) -> Result<Option<Completed>, Stopped> {
-        let size = completion.console_tail.len() + completion.result.as_ref().map_or(0, Vec::len);
-        if size > LARGE_BYTES || completion.snapshot.is_some() {
-            return Ok(self.writer.complete_alone(completion).await);
+    pub async fn complete(&self, ending: Ending) -> Result<Option<Completed>, Stopped> {
+        if ending.bytes() > LARGE_BYTES || ending.completion.snapshot.is_some() {
+            let mut events = Events::default();
+            let written = self.writer.complete_alone(ending, &mut events).await;
+            events.send(&self.writer.broker);
+            return Ok(written);
         }
-        self.completions.submit(completion).await
+        self.completions.submit(ending).await
     }
 
     /// Runs a write of another kind until Postgres takes it; `None` when the lease is lost before.
@@ -258,40 +290,69 @@ impl Writer {
         }
     }
 
-    async fn complete(self: Arc<Self>, group: Vec<Completion>) -> Vec<Option<Completed>> {
-        match self.insist_on_completing(&group).await {
-            Ok(answers) => answers,
-            Err(Refused::Stopped) => Vec::new(),
-            // One of them is refused; the others must not suffer for it.
-            Err(Refused::ByPostgres) => {
-                let mut answers = Vec::with_capacity(group.len());
-                for completion in group {
-                    answers.push(self.complete_alone(completion).await);
+    async fn complete(self: Arc<Self>, group: Vec<Ending>) -> Vec<Option<Completed>> {
+        let mut events = Events::default();
+        let (completions, whole): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|ending| (ending.completion, ending.console_is_whole))
+            .unzip();
+        let answered = self.insist_on_completing(&completions).await;
+        let endings = completions
+            .into_iter()
+            .zip(whole)
+            .map(|(completion, console_is_whole)| Ending {
+                completion,
+                console_is_whole,
+            });
+        let answers = match answered {
+            Ok(answers) => {
+                for (ending, answer) in endings.zip(&answers) {
+                    events.add(ending, *answer);
                 }
                 answers
             }
-        }
+            Err(Refused::Stopped) => Vec::new(),
+            // One of them is refused; the others must not suffer for it.
+            Err(Refused::ByPostgres) => {
+                let mut answers = Vec::with_capacity(endings.len());
+                for ending in endings {
+                    answers.push(self.complete_alone(ending, &mut events).await);
+                }
+                answers
+            }
+        };
+        events.send(&self.broker);
+        answers
     }
 
     /// Completes one job, without what it left if Postgres refuses that: a job that ran must end.
-    async fn complete_alone(&self, completion: Completion) -> Option<Completed> {
-        let bare = Completion {
-            state: JobState::Failed,
-            result: None,
-            console_tail: Vec::new(),
-            reason: Some("what it left could not be stored".to_owned()),
-            snapshot: None,
-            ..completion.clone()
-        };
+    async fn complete_alone(&self, ending: Ending, events: &mut Events) -> Option<Completed> {
         let first = self
-            .insist_on_completing(std::slice::from_ref(&completion))
+            .insist_on_completing(std::slice::from_ref(&ending.completion))
             .await;
-        let answers = match first {
-            Err(Refused::ByPostgres) => self.insist(std::slice::from_ref(&bare)).await,
-            Err(Refused::Stopped) => None,
-            Ok(answers) => Some(answers),
+        let (written, answers) = match first {
+            Ok(answers) => (ending, answers),
+            Err(Refused::Stopped) => return None,
+            Err(Refused::ByPostgres) => {
+                let bare = Completion {
+                    state: JobState::Failed,
+                    result: None,
+                    console_tail: Vec::new(),
+                    reason: Some("what it left could not be stored".to_owned()),
+                    snapshot: None,
+                    ..ending.completion
+                };
+                let answers = self.insist(std::slice::from_ref(&bare)).await?;
+                let written = Ending {
+                    completion: bare,
+                    ..ending
+                };
+                (written, answers)
+            }
         };
-        answers.and_then(|answers| answers.into_iter().next().flatten())
+        let answer = answers.into_iter().next().flatten();
+        events.add(written, answer);
+        answer
     }
 
     /// Tries until Postgres takes the group or refuses what it holds.

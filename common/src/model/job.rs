@@ -158,13 +158,13 @@ mod tests {
 
     #[test]
     fn the_table_says_the_same_words() {
-        let spine = include_str!("../../../migrations/0001_spine.sql");
-        let kinds = include_str!("../../../migrations/0003_sessions_whole.sql");
-        let states = JobState::ALL.iter().map(|state| (spine, state.word()));
-        let lanes = Lane::ALL.iter().map(|lane| (spine, lane.word()));
-        let kinds = JobKind::ALL.iter().map(|kind| (kinds, kind.word()));
-        for (sql, word) in states.chain(lanes).chain(kinds) {
-            assert!(sql.contains(&format!("'{word}'")), "{word}");
+        let sql = include_str!("../../../migrations/0004_hot_path.sql");
+        let states: Vec<_> = JobState::ALL.iter().map(|state| state.word()).collect();
+        let lanes: Vec<_> = Lane::ALL.iter().map(|lane| lane.word()).collect();
+        let kinds: Vec<_> = JobKind::ALL.iter().map(|kind| kind.word()).collect();
+        for words in [states, lanes, kinds] {
+            let list = format!("'{{{}}}'", words.join(","));
+            assert!(sql.contains(&list), "{list}");
         }
     }
 }

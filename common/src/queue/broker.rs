@@ -23,6 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Notices under way at the same moment.
 const WINDOW: usize = 1024;
+/// Notices that travel together are at most this many bytes long.
+const LARGEST_BUNDLE: usize = 64 * 1024;
 /// Seconds between heartbeats; a silent peer is given up after two.
 const HEARTBEAT_SECONDS: u16 = 5;
 
@@ -119,6 +121,26 @@ impl Broker {
                 .unwrap_or(Err(PublishError::Unconfirmed));
         crate::telemetry::metrics().notice_sent(notice.name(), &outcome);
         outcome
+    }
+
+    /// Sends notices to the own queue of a process, together where that is possible, and waits until the broker has them.
+    /// The first that is not taken ends it.
+    pub async fn publish_together(
+        &self,
+        queue: QueueName,
+        notices: Vec<Notice>,
+    ) -> Result<(), PublishError> {
+        debug_assert!(!queue.is_shared(), "what is shared is settled one by one");
+        for (bytes, inside) in Notice::bundle(notices, LARGEST_BUNDLE) {
+            let outcome = tokio::time::timeout(CONFIRM_LIMIT, self.publish_bytes(queue, &bytes))
+                .await
+                .unwrap_or(Err(PublishError::Unconfirmed));
+            for notice in &inside {
+                crate::telemetry::metrics().notice_sent(notice.name(), &outcome);
+            }
+            outcome?;
+        }
+        Ok(())
     }
 
     pub(super) async fn publish_bytes(

@@ -212,12 +212,20 @@ impl Broker {
         delivery: lapin::message::Delivery,
         sender: &mpsc::Sender<Event>,
     ) -> Result<bool, lapin::Error> {
-        let acker = (settle != Settle::OnReceipt).then_some(delivery.acker);
-        if let Some(notice) = Notice::decode(&delivery.data) {
-            return Ok(sender
-                .send(Event::Delivery(Delivery { notice, acker }))
-                .await
-                .is_ok());
+        let mut acker = (settle != Settle::OnReceipt).then_some(delivery.acker);
+        match Notice::decode(&delivery.data) {
+            // What is settled by its taker comes alone.
+            Some(notices) if acker.is_none() || notices.len() == 1 => {
+                for notice in notices {
+                    let acker = acker.take();
+                    let event = Event::Delivery(Delivery { notice, acker });
+                    if sender.send(event).await.is_err() {
+                        return Ok(false);
+                    }
+                }
+                return Ok(true);
+            }
+            _ => {}
         }
         tracing::error!(
             "A message of {queue:?} cannot be read by this version, it goes to the dead queue"

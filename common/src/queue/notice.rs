@@ -77,9 +77,39 @@ impl Notice {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// As it arrived; `None` for bytes that no version of this code writes.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+    /// Notices for one queue as they travel together: as few messages as keep to `largest` bytes each, with the notices
+    /// that are in them. One that is larger goes alone.
+    pub(super) fn bundle(notices: Vec<Self>, largest: usize) -> Vec<(Vec<u8>, Vec<Self>)> {
+        let mut messages: Vec<(Vec<u8>, Vec<Self>)> = Vec::with_capacity(1);
+        for notice in notices {
+            let bytes = notice.encode();
+            match messages.last_mut() {
+                Some((message, inside)) if message.len() + bytes.len() < largest => {
+                    message.push(b',');
+                    message.extend_from_slice(&bytes);
+                    inside.push(notice);
+                }
+                _ => messages.push((bytes, vec![notice])),
+            }
+        }
+        for (message, inside) in &mut messages {
+            if inside.len() > 1 {
+                message.insert(0, b'[');
+                message.push(b']');
+            }
+        }
+        messages
+    }
+
+    /// What arrived: one notice, or several in a JSON array; `None` for bytes that no version of this code writes.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Self>> {
+        if bytes.first() == Some(&b'[') {
+            serde_json::from_slice(bytes).ok()
+        } else {
+            serde_json::from_slice(bytes)
+                .ok()
+                .map(|notice| vec![notice])
+        }
     }
 
     /// The name of the variant, for logs and metrics.
@@ -151,7 +181,41 @@ mod tests {
         for (notice, bytes) in golden() {
             assert_eq!(String::from_utf8(notice.encode()).unwrap(), bytes);
             let read = Notice::decode(bytes.as_bytes()).unwrap();
-            assert_eq!(String::from_utf8(read.encode()).unwrap(), bytes);
+            let read: Vec<_> = read.iter().map(Notice::encode).collect();
+            assert_eq!(read, [bytes.into_bytes()]);
+        }
+    }
+
+    #[test]
+    fn notices_that_travel_together_are_an_array() {
+        let texts = golden().map(|(_notice, bytes)| bytes);
+        let together = Notice::bundle(golden().map(|(notice, _bytes)| notice).into(), 4096);
+        assert_eq!(together.len(), 1);
+        let (message, inside) = &together[0];
+        assert_eq!(inside.len(), 5);
+        let message = String::from_utf8(message.clone()).unwrap();
+        assert_eq!(message, format!("[{}]", texts.join(",")));
+        let read = Notice::decode(message.as_bytes()).unwrap();
+        let read: Vec<_> = read.iter().map(Notice::encode).collect();
+        assert_eq!(read, texts.map(String::into_bytes));
+    }
+
+    #[test]
+    fn a_notice_alone_is_no_array_and_no_message_is_larger_than_it_may_be() {
+        let notices = golden().map(|(notice, _bytes)| notice);
+        let alone = Notice::bundle(notices.into(), 1);
+        let alone: Vec<_> = alone.into_iter().map(|(message, _)| message).collect();
+        let expected = golden().map(|(_, bytes)| bytes.into_bytes());
+        assert_eq!(alone, expected);
+        let notices = golden().map(|(notice, _bytes)| notice);
+        let largest = 200;
+        let several = Notice::bundle(notices.into(), largest);
+        let count: usize = several.iter().map(|(_, inside)| inside.len()).sum();
+        assert_eq!(count, 5);
+        assert!(several.len() > 1);
+        for (message, inside) in several {
+            assert!(inside.len() == 1 || message.len() <= largest + 2);
+            assert_eq!(Notice::decode(&message).unwrap().len(), inside.len());
         }
     }
 
@@ -159,5 +223,6 @@ mod tests {
     fn bytes_of_nobody_are_told_apart() {
         assert!(Notice::decode(b"\xff").is_none());
         assert!(Notice::decode(br#"{"kind":"open_session_v9","args":{}}"#).is_none());
+        assert!(Notice::decode(br#"[{"kind":"open_session_v9","args":{}}]"#).is_none());
     }
 }

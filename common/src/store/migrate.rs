@@ -20,6 +20,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         include_str!("../../../migrations/0003_sessions_whole.sql"),
     ),
     (
+        4,
+        "0004_hot_path",
+        include_str!("../../../migrations/0004_hot_path.sql"),
+    ),
+    (
         5,
         "0005_upkeep",
         include_str!("../../../migrations/0005_upkeep.sql"),

@@ -7,11 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use warren_common::id::{ApiId, JobId, SessionId};
+use warren_common::id::{JobId, SessionId};
 use warren_common::model::{JobKind, JobState, SessionState, WorkerIdentity};
-use warren_common::queue::{Broker, Finished, Notice, QueueName};
+use warren_common::queue::Broker;
 use warren_common::stop::Stop;
-use warren_common::store::jobs::{Claimed, Completion};
+use warren_common::store::jobs::Claimed;
 use warren_common::store::{Db, sessions};
 use warren_common::telemetry::metrics;
 
@@ -24,8 +24,6 @@ use crate::host::Child;
 use crate::lease::{LeaseWatch, Standing};
 use crate::writes::Writes;
 
-/// Results up to this size travel with the completion event.
-const SMALL_RESULT_BYTES: usize = 64 * 1024;
 /// How long a killed process may take to go.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -205,8 +203,7 @@ impl Actor {
         let end = run(&self.context, &mut self.child, &mut self.mail, &opening)
             .instrument(span)
             .await;
-        let mut completion = end.completion;
-        let written = self.context.writes.complete_opening(&completion).await;
+        let written = self.context.writes.complete_opening(end.ending).await;
         let Some(Some(opened)) = written else {
             return Err(End::Silently);
         };
@@ -215,8 +212,6 @@ impl Actor {
             // Another worker tries.
             return Err(End::Silently);
         }
-        completion.state = opened.state;
-        tell(&self.context, opened.api, completion, true);
         if opened.state != JobState::Succeeded {
             return Err(End::Silently);
         }
@@ -315,23 +310,21 @@ impl Actor {
             .instrument(span)
             .await;
         let RunEnd {
-            completion,
-            console_is_whole,
+            ending,
             gone,
             close,
         } = end;
+        // Before anybody can hear of it.
+        if let Ok(kind) = &claimed.kind {
+            metrics().ended(*kind, ending.completion.state);
+        }
         let written = self
             .context
             .writes
-            .complete(completion.clone())
+            .complete(ending)
             .await
             .map_err(|_stopped| End::Silently)?;
-        if let Ok(kind) = &claimed.kind {
-            metrics().ended(*kind, completion.state);
-        }
-        if let Some(completed) = written {
-            tell(&self.context, completed.api, completion, console_is_whole);
-        } else {
+        if written.is_none() {
             tracing::warn!("{} was not this worker's to complete any more", claimed.job);
         }
         match (gone, close) {
@@ -340,39 +333,4 @@ impl Actor {
             (None, false) => Ok(written.is_none_or(|completed| completed.more)),
         }
     }
-}
-
-/// Tells the node that waits. Nobody waits for this: the row is what counts.
-pub(super) fn tell(context: &Context, api: ApiId, completion: Completion, console_is_whole: bool) {
-    let broker = context.broker.clone();
-    tokio::spawn(async move {
-        let job = completion.job;
-        let left = if console_is_whole {
-            small(completion)
-        } else {
-            None
-        };
-        let notice = Notice::FinishedV1 { job, left };
-        if let Err(error) = broker.publish(QueueName::Api(api), &notice).await {
-            tracing::debug!(error = %error, "Nobody could be told that {job} ended");
-        }
-    });
-}
-
-/// What a job left, if it is small enough to travel.
-fn small(completion: Completion) -> Option<Box<Finished>> {
-    let size = completion.result.as_ref().map_or(0, Vec::len) + completion.console_tail.len();
-    if size > SMALL_RESULT_BYTES {
-        return None;
-    }
-    let result = match completion.result {
-        Some(bytes) => Some(serde_json::from_slice(&bytes).ok()?),
-        None => None,
-    };
-    Some(Box::new(Finished {
-        state: completion.state,
-        result,
-        console: String::from_utf8(completion.console_tail).ok()?,
-        reason: completion.reason,
-    }))
 }

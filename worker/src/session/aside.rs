@@ -16,10 +16,11 @@ use warren_common::model::{CancelOutcome, JobKind, JobState};
 use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::telemetry::metrics;
 
-use super::actor::{Context, tell};
+use super::actor::Context;
 use super::ending::DRAINED;
 use crate::files::{self, Files, FilesError};
 use crate::lease::Standing;
+use crate::writes::Ending;
 
 /// Jobs of one session that move no bytes of files, at one moment.
 const BRIEF: usize = 16;
@@ -227,15 +228,18 @@ async fn work_on(context: &Context, dir: PathBuf, claimed: Claimed, cancel: Canc
         },
     };
     let completion = done.completion(&claimed);
-    let Ok(written) = context.writes.complete(completion.clone()).await else {
-        return;
-    };
+    // Before anybody can hear of it.
     if let Ok(kind) = &claimed.kind {
         metrics().ended(*kind, completion.state);
     }
-    if let Some(completed) = written {
-        tell(context, completed.api, completion, true);
-    } else {
+    let ending = Ending {
+        completion,
+        console_is_whole: true,
+    };
+    let Ok(written) = context.writes.complete(ending).await else {
+        return;
+    };
+    if written.is_none() {
         tracing::warn!("{} was not this worker's to complete any more", claimed.job);
     }
     if let Ok(kind) = &claimed.kind {

@@ -9,12 +9,11 @@ use super::conversation::Conversation;
 use super::ending::{Left, Verdict};
 use super::{execute, objects, snapshots};
 use crate::host::Child;
+use crate::writes::Ending;
 
 /// What a run left.
 pub(super) struct RunEnd {
-    pub(super) completion: Completion,
-    /// All of the console text is in the completion.
-    pub(super) console_is_whole: bool,
+    pub(super) ending: Ending,
     /// The process is gone, and why.
     pub(super) gone: Option<String>,
     /// The session is to be closed.
@@ -58,8 +57,10 @@ pub(super) async fn run(
         snapshot,
     };
     RunEnd {
-        completion,
-        console_is_whole,
+        ending: Ending {
+            completion,
+            console_is_whole,
+        },
         gone,
         close,
     }
