@@ -263,11 +263,8 @@ impl Submitter {
     fn tell(&self, job: JobId, about: Option<(SessionId, Option<Lane>)>, worker: Option<WorkerId>) {
         let (queue, notice) = match (about, worker) {
             (None, _) => (QueueName::SessionsNew, Notice::OpenSessionV1 { job }),
-            (Some((session, Some(Lane::Aside))), Some(worker)) => {
-                (QueueName::Worker(worker), Notice::AsideWorkV1 { session })
-            }
-            (Some((session, _)), Some(worker)) => {
-                (QueueName::Worker(worker), Notice::SessionWorkV1 { session })
+            (Some((session, lane)), Some(worker)) => {
+                (QueueName::Worker(worker), Notice::work(session, lane))
             }
             // Whoever opens the session sees what waits in it.
             (Some(_), None) => return,
@@ -314,10 +311,8 @@ fn tell_workers(broker: &Broker, jobs: &[NewJob], verdicts: &[Verdict]) {
     let mut told: HashMap<WorkerId, Vec<Notice>> = HashMap::new();
     for (job, verdict) in jobs.iter().zip(verdicts) {
         if let Verdict::Accepted(Some(worker)) = verdict {
-            let session = job.session;
-            told.entry(*worker)
-                .or_default()
-                .push(Notice::SessionWorkV1 { session });
+            let notice = Notice::work(job.session, job.kind.lane());
+            told.entry(*worker).or_default().push(notice);
         }
     }
     for (worker, notices) in told {

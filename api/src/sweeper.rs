@@ -5,6 +5,7 @@ mod contact;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
+use warren_common::model::Lane;
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::sweep::{self, Silent, Swept};
 use warren_common::store::{Db, jobs};
@@ -69,12 +70,12 @@ fn report(broker: &Broker, swept: Swept) {
             let notice = Notice::OpenSessionV1 { job };
             notify(broker, QueueName::SessionsNew, notice);
         } else if let Some((session, worker)) = at {
-            let notice = if aside {
-                Notice::AsideWorkV1 { session }
-            } else {
-                Notice::SessionWorkV1 { session }
-            };
-            notify(broker, QueueName::Worker(worker), notice);
+            let lane = aside.then_some(Lane::Aside);
+            notify(
+                broker,
+                QueueName::Worker(worker),
+                Notice::work(session, lane),
+            );
         }
     }
     for (session, worker) in swept.closing {

@@ -23,7 +23,13 @@ fn unzipped(zip: &[u8], into: &Path, code: &str) -> String {
     std::fs::write(&file, zip).unwrap();
     let to = into.join("to");
     let mut unzip = Command::new("unzip");
-    let done = unzip.arg("-q").arg(&file).arg("-d").arg(&to).output().unwrap();
+    let done = unzip
+        .arg("-q")
+        .arg(&file)
+        .arg("-d")
+        .arg(&to)
+        .output()
+        .unwrap();
     assert!(done.status.success(), "{done:?}");
     let output = Command::new("R")
         .args(["--vanilla", "--no-echo", "-e", code])
@@ -240,7 +246,12 @@ async fn what_cannot_be_saved_leaves_nothing() {
     session
         .prints("file.remove('zeros'); makeActiveBinding('bad', function() stop('no value today'), globalenv())")
         .await;
-    assert!(try_save(&session).await.error(400).contains("no value today"));
+    assert!(
+        try_save(&session)
+            .await
+            .error(400)
+            .contains("no value today")
+    );
     session.prints("rm(bad); file.create('a\\xe9b')").await;
     assert!(try_save(&session).await.error(400).contains("not UTF-8"));
     assert_eq!(client.get("/snapshots").await.expect(200), json!([]));

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use warren_common::config::{BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, TelemetryConfig};
+use warren_common::config::{
+    BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, TelemetryConfig,
+};
 
 /// Everything a worker can be told.
 #[derive(Debug, Clone, Args)]

@@ -158,7 +158,13 @@ impl Writes {
             };
             let (api, more) = (end.api, end.more);
             let mut events = Events::default();
-            events.add(Ending { completion, ..ending }, Some(Completed { api, more }));
+            events.add(
+                Ending {
+                    completion,
+                    ..ending
+                },
+                Some(Completed { api, more }),
+            );
             events.send(&self.writer.broker);
         }
         Some(written)

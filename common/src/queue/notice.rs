@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::id::{JobId, SessionId};
-use crate::model::JobState;
+use crate::model::{JobState, Lane};
 
 /// A message. Adding a variant is safe; changing one is not: write `…V2` beside `…V1` and read both for one release.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,6 +72,14 @@ pub struct Finished {
 }
 
 impl Notice {
+    /// What the worker that holds a session is told of a job in this lane.
+    pub const fn work(session: SessionId, lane: Option<Lane>) -> Self {
+        match lane {
+            Some(Lane::Aside) => Self::AsideWorkV1 { session },
+            Some(Lane::Ordered) | None => Self::SessionWorkV1 { session },
+        }
+    }
+
     /// As it travels.
     pub(super) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

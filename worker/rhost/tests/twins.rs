@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use warren_rhost::control::Exit;
 
 fn kill(parent: &Parent) {
-    let pid = Pid::from_raw(parent.pid().cast_signed()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+    let pid = Pid::from_raw(parent.pid().cast_signed()).expect("the id of a process");
+    kill_process(pid, Signal::KILL).expect("the parent can be killed");
 }
 
 #[test]

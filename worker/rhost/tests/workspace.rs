@@ -1,5 +1,7 @@
 //! Objects at the child's door: named, written, read, removed, one by one and all together. R itself is the judge of the bytes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod driver;
 
 use std::fs;

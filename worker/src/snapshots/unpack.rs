@@ -170,7 +170,8 @@ impl Unpacked {
     pub(crate) fn bring_in(self, scratch: &Scratch, work: &Tree) -> Result<(), FilesError> {
         for Place { name, file } in &self.places {
             let in_the_way = |error: std::io::Error| {
-                let message = format!("{name:?} cannot be written to the working directory: {error}");
+                let message =
+                    format!("{name:?} cannot be written to the working directory: {error}");
                 FilesError::refused(warren_common::model::RefusalKind::Invalid, message)
             };
             let mut parts = parts(name).map_err(unusable)?;

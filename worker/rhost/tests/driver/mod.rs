@@ -443,6 +443,8 @@ impl Session {
             SendFlags::NOSIGNAL,
         );
         assert_eq!(sent, Ok(frame.len()));
+        // The end of the pipe is the child's from here on.
+        drop(pipe);
     }
 
     /// What R writes when it is asked to.
