@@ -8,9 +8,7 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::observe;
-use crate::routes::{
-    files, health, jobs, login, sessions, snapshots, status, swagger, workspace,
-};
+use crate::routes::{files, health, jobs, login, sessions, snapshots, status, swagger, workspace};
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
 

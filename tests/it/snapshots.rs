@@ -22,7 +22,11 @@ fn unzipped(zip: &[u8], into: &Path, code: &str) -> String {
     let file = into.join("snapshot.zip");
     std::fs::write(&file, zip).unwrap();
     let to = into.join("to");
-    let unzip = Command::new("unzip").arg("-q").arg(&file).arg("-d").arg(&to);
+    let unzip = Command::new("unzip")
+        .arg("-q")
+        .arg(&file)
+        .arg("-d")
+        .arg(&to);
     let done = unzip.output().unwrap();
     assert!(done.status.success(), "{done:?}");
     let output = Command::new("R")
@@ -69,19 +73,30 @@ async fn a_snapshot_holds_workspace_and_files_and_opens_with_unzip_and_load() {
     let zip = zip_of(&client, &id).await;
     let one = &listed[0];
     assert_eq!(one["id"], id);
-    assert_eq!((&one["name"], &one["owner"]), (&json!("my state"), &json!("admin")));
+    assert_eq!(
+        (&one["name"], &one["owner"]),
+        (&json!("my state"), &json!("admin"))
+    );
     assert_eq!(one["contentSize"], zip.len());
     let time = one["creationTime"].as_str().unwrap();
     assert!(time.len() > 19 && time.as_bytes()[10] == b'T', "{time}");
 
     let dir = tempfile::tempdir().unwrap();
     let code = "print(setequal(load('.RData'), c('x', '.hidden', 'f', '.Random.seed'))); cat(f(), .hidden, readLines('d/größe 1', warn = FALSE), dir.exists('.library'))";
-    assert_eq!(unzipped(&zip, dir.path(), code), "[1] TRUE\n1 2 3 é text TRUE");
+    assert_eq!(
+        unzipped(&zip, dir.path(), code),
+        "[1] TRUE\n1 2 3 é text TRUE"
+    );
 
     let path = format!("/snapshots/{id}");
-    let part = client.request(Method::GET, &path).header("Range", "bytes=10-19");
+    let part = client
+        .request(Method::GET, &path)
+        .header("Range", "bytes=10-19");
     let part = client.fetch(part).await;
-    assert_eq!(part.header("Content-Range"), format!("bytes 10-19/{}", zip.len()));
+    assert_eq!(
+        part.header("Content-Range"),
+        format!("bytes 10-19/{}", zip.len())
+    );
     assert_eq!(part.header("Content-Type"), "application/zip");
     assert_eq!(
         part.header("Content-Disposition"),
@@ -90,7 +105,9 @@ async fn a_snapshot_holds_workspace_and_files_and_opens_with_unzip_and_load() {
     assert_eq!(part.expect(206), zip[10..20]);
     let head = client.fetch(client.request(Method::HEAD, &path)).await;
     assert_eq!(head.header("Content-Length"), zip.len().to_string());
-    let beyond = client.request(Method::GET, &path).header("Range", format!("bytes={}-", zip.len()));
+    let beyond = client
+        .request(Method::GET, &path)
+        .header("Range", format!("bytes={}-", zip.len()));
     client.send(beyond).await.error(416);
 }
 
@@ -109,14 +126,21 @@ async fn loading_adds_and_overrides_and_leaves_the_rest() {
         .await;
     other.load(&id).await.expect(200);
     assert_eq!(
-        other.prints("cat(x, y, z, sapply(c('a', 'c', 'd/b', 'd/e'), readLines, warn = FALSE))").await,
+        other
+            .prints("cat(x, y, z, sapply(c('a', 'c', 'd/b', 'd/e'), readLines, warn = FALSE))")
+            .await,
         "saved 1 2 saved other saved other"
     );
     // Its files are the session's own.
-    other.prints("cat('more', file = 'd/b', append = TRUE); file.remove('a')").await;
+    other
+        .prints("cat('more', file = 'd/b', append = TRUE); file.remove('a')")
+        .await;
     saved.close().await;
     other.load(&id).await.expect(200);
-    assert_eq!(other.prints("cat(readLines('a', warn = FALSE))").await, "saved");
+    assert_eq!(
+        other.prints("cat(readLines('a', warn = FALSE))").await,
+        "saved"
+    );
     assert_eq!(house.blobs(), [format!("snapshots/{id}.zip")]);
 }
 
@@ -138,7 +162,10 @@ async fn a_session_begins_with_a_snapshot_and_its_packages() {
     let history = client.get(&fresh.path("/history")).await.expect(200);
     assert_eq!(history.as_array().unwrap().len(), 1);
     let jobs = client.get("/jobs?kind=open_session").await.expect(200);
-    assert_eq!((&jobs[0]["state"], &jobs[0]["attempt"]), (&json!("succeeded"), &json!(1)));
+    assert_eq!(
+        (&jobs[0]["state"], &jobs[0]["attempt"]),
+        (&json!("succeeded"), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -174,7 +201,9 @@ async fn snapshots_are_their_owner_s_and_can_be_deleted() {
     of_ben.load(&id).await.error(404);
     let open = json!({ "snapshotId": id });
     ben.post("/sessions", &open).await.error(404);
-    ada.post("/sessions", &json!({"snapshotId": "x"})).await.error(400);
+    ada.post("/sessions", &json!({"snapshotId": "x"}))
+        .await
+        .error(400);
 
     assert!(ada.delete(&path).await.expect(200).is_string());
     ada.delete(&path).await.error(404);
@@ -215,7 +244,12 @@ async fn what_cannot_be_saved_leaves_nothing() {
     session
         .prints("file.remove('zeros'); makeActiveBinding('bad', function() stop('no value today'), globalenv())")
         .await;
-    assert!(try_save(&session).await.error(400).contains("no value today"));
+    assert!(
+        try_save(&session)
+            .await
+            .error(400)
+            .contains("no value today")
+    );
     session.prints("rm(bad); file.create('a\\xe9b')").await;
     assert!(try_save(&session).await.error(400).contains("not UTF-8"));
     assert_eq!(client.get("/snapshots").await.expect(200), json!([]));
@@ -242,7 +276,12 @@ async fn without_the_store_nothing_is_saved_or_loaded_and_the_session_lives() {
         .error(503);
     assert_eq!(session.prints("cat(x)").await, "1");
     let jobs = client.get("/jobs?state=failed").await.expect(200);
-    let kinds: Vec<&str> = jobs.as_array().unwrap().iter().map(|job| job["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = jobs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["kind"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["open_session", "load_snapshot", "create_snapshot"]);
     let listed = client.get("/snapshots").await.expect(200);
     assert_eq!(listed.as_array().unwrap().len(), 1);
@@ -263,7 +302,10 @@ async fn saving_can_be_cancelled_and_leaves_nothing() {
     house.working_dir_with("here").await;
     client.delete(&format!("/jobs/{create}")).await.expect(200);
     let ended = client.job_end(&create).await;
-    assert_eq!((&ended["state"], &ended["cancel"]), (&json!("cancelled"), &json!("confirmed")));
+    assert_eq!(
+        (&ended["state"], &ended["cancel"]),
+        (&json!("cancelled"), &json!("confirmed"))
+    );
     assert_eq!(client.get("/snapshots").await.expect(200), json!([]));
     session.prints("rm(slow)").await;
     session.save().await;
@@ -273,7 +315,9 @@ async fn saving_can_be_cancelled_and_leaves_nothing() {
 async fn house_with_gate(settings: &[(&str, &str)]) -> (House, Gate, String) {
     let builder = settings
         .iter()
-        .fold(Builder::new(), |house, (name, value)| house.env(name, value));
+        .fold(Builder::new(), |house, (name, value)| {
+            house.env(name, value)
+        });
     let mut house = builder.build().await;
     let session = house.admin().await.open_session().await;
     session.prints("x <- 1").await;
@@ -282,7 +326,10 @@ async fn house_with_gate(settings: &[(&str, &str)]) -> (House, Gate, String) {
     house.workers[0].process.signal("TERM").await;
     house.workers[0].process.ended().await;
     let gate = Gate::before(house.store()).await;
-    let store = ("WARREN_S3_ENDPOINT".to_owned(), format!("http://{}", gate.addr()));
+    let store = (
+        "WARREN_S3_ENDPOINT".to_owned(),
+        format!("http://{}", gate.addr()),
+    );
     let options = WorkerOptions {
         env: vec![store],
         ..WorkerOptions::default()
@@ -314,7 +361,10 @@ async fn a_session_whose_worker_is_killed_while_it_loads_is_opened_by_another() 
     house.workers[1].process.kill().await;
     house.add_worker(WorkerOptions::default()).await;
     let ended = client.job_end(&job).await;
-    assert_eq!((&ended["state"], &ended["attempt"]), (&json!("succeeded"), &json!(2)));
+    assert_eq!(
+        (&ended["state"], &ended["attempt"]),
+        (&json!("succeeded"), &json!(2))
+    );
     assert_eq!(session.prints("cat(x)").await, "1");
 }
 
@@ -366,5 +416,8 @@ async fn a_snapshot_that_is_deleted_while_it_waits_to_be_loaded_says_so() {
     session.put_file("go", b"").await;
     let ended = client.job_end(&load).await;
     assert_eq!(ended["state"], "failed");
-    assert!(ended["reason"].as_str().unwrap().contains("was deleted"), "{ended}");
+    assert!(
+        ended["reason"].as_str().unwrap().contains("was deleted"),
+        "{ended}"
+    );
 }

@@ -58,7 +58,9 @@ async fn objects_are_listed_given_out_taken_in_and_removed() {
     let saved = saved.expect(200);
     let (printed, _) = plain_r("cat(load('object'), b$s, class(b))", &saved);
     assert_eq!(printed, "b x é data.frame");
-    let rds = session.get_object("gr%C3%B6%C3%9Fe%201%2F2?format=rds").await;
+    let rds = session
+        .get_object("gr%C3%B6%C3%9Fe%201%2F2?format=rds")
+        .await;
     assert!(rds.header("Content-Disposition").ends_with("12.rds"));
     assert_eq!(plain_r("cat(readRDS('object'))", &rds.expect(200)).0, "2");
     let raw = session.get_object("b?format=serialize").await.expect(200);
@@ -70,7 +72,12 @@ async fn objects_are_listed_given_out_taken_in_and_removed() {
     assert!(stored.body.is_null());
     stored.expect(200);
     session.put_object(".hidden", &saved).await.expect(200);
-    assert_eq!(session.prints("cat(identical(copy, b), class(.hidden))").await, "TRUE data.frame");
+    assert_eq!(
+        session
+            .prints("cat(identical(copy, b), class(.hidden))")
+            .await,
+        "TRUE data.frame"
+    );
     assert_eq!(session.objects().await, json!(["b", "copy", "größe 1/2"]));
 
     let path = session.path("/workspace/copy");
@@ -103,7 +110,9 @@ async fn whatever_r_writes_is_taken() {
         let (_, bytes) = plain_r(&code, b"");
         session.put_object("x", &bytes).await.expect(200);
         assert_eq!(
-            session.prints("cat(x[[1]], x[[2]], x[[3]](1)); rm(x)").await,
+            session
+                .prints("cat(x[[1]], x[[2]], x[[3]](1)); rm(x)")
+                .await,
             "1 2 3 é 2",
             "{written}"
         );
@@ -114,7 +123,9 @@ async fn whatever_r_writes_is_taken() {
 async fn what_is_no_object_is_refused_with_rs_own_words() {
     let house = House::build().await;
     let session = house.admin().await.open_session().await;
-    session.prints("x <- 1; lockBinding('x', globalenv())").await;
+    session
+        .prints("x <- 1; lockBinding('x', globalenv())")
+        .await;
     for junk in [&b""[..], b"junk", b"RDX3\nX\n\0"] {
         session.put_object("y", junk).await.error(400);
     }
@@ -160,10 +171,15 @@ async fn objects_take_their_turn() {
     let ended = session.client.job_end(got).await;
     assert_eq!(ended["kind"], "get_object");
     assert_eq!(ended["result"]["href"], format!("/jobs/{got}/content"));
-    let content = session.client.request(Method::GET, &format!("/jobs/{got}/content"));
+    let content = session
+        .client
+        .request(Method::GET, &format!("/jobs/{got}/content"));
     let content = session.client.fetch(content).await;
     assert!(content.header("Content-Disposition").contains("x.rds"));
-    assert_eq!(plain_r("cat(readRDS('object'))", &content.expect(200)).0, "3");
+    assert_eq!(
+        plain_r("cat(readRDS('object'))", &content.expect(200)).0,
+        "3"
+    );
 }
 
 #[tokio::test]
@@ -182,7 +198,12 @@ async fn a_large_object_goes_up_and_down_by_the_store() {
         (transfers.len() == 1).then_some(())
     })
     .await;
-    assert_eq!(session.prints("list.files(Sys.getenv('TMPDIR'), all.files = TRUE, pattern = 'object')").await, "character(0)\n");
+    assert_eq!(
+        session
+            .prints("list.files(Sys.getenv('TMPDIR'), all.files = TRUE, pattern = 'object')")
+            .await,
+        "character(0)\n"
+    );
 }
 
 #[tokio::test]
@@ -227,18 +248,31 @@ async fn waiting_for_an_object_can_be_cancelled_and_r_that_gives_it_too() {
         .await;
     let ask = |name: &str| {
         let request = session.object(Method::GET, name);
-        session.client.send(request.header("Prefer", "respond-async"))
+        session
+            .client
+            .send(request.header("Prefer", "respond-async"))
     };
     let slow = ask("slow").await.expect(202);
     let slow = slow["jobId"].as_str().unwrap().to_owned();
     let next = ask("x").await.expect(202);
     let next = next["jobId"].as_str().unwrap().to_owned();
     house.working_dir_with("here").await;
-    session.client.delete(&format!("/jobs/{next}")).await.expect(200);
+    session
+        .client
+        .delete(&format!("/jobs/{next}"))
+        .await
+        .expect(200);
     assert_eq!(session.client.job_end(&next).await["state"], "cancelled");
-    session.client.delete(&format!("/jobs/{slow}")).await.expect(200);
+    session
+        .client
+        .delete(&format!("/jobs/{slow}"))
+        .await
+        .expect(200);
     let ended = session.client.job_end(&slow).await;
-    assert_eq!((&ended["state"], &ended["cancel"]), (&json!("cancelled"), &json!("confirmed")));
+    assert_eq!(
+        (&ended["state"], &ended["cancel"]),
+        (&json!("cancelled"), &json!("confirmed"))
+    );
     let content = session.client.get(&format!("/jobs/{slow}/content")).await;
     content.error(409);
     assert_eq!(session.prints("cat(x)").await, "1");
@@ -254,7 +288,9 @@ async fn nobody_reaches_the_objects_of_somebody_else() {
     ben.get(&path).await.error(404);
     ben.get(&format!("{path}/x")).await.error(404);
     ben.delete(&format!("{path}/x")).await.error(404);
-    let put = ben.request(Method::POST, &format!("{path}/x")).body("bytes");
+    let put = ben
+        .request(Method::POST, &format!("{path}/x"))
+        .body("bytes");
     ben.send(put).await.error(404);
     session.close().await;
     ada.get(&path).await.error(410);

@@ -122,7 +122,9 @@ impl Writes {
                 return Ok(Some(end));
             }
             // The answer of the try before may have been lost.
-            let opened = sessions::opened_here(&db, me, &[completion.job]).await?.pop();
+            let opened = sessions::opened_here(&db, me, &[completion.job])
+                .await?
+                .pop();
             Ok(opened.map(|opened| OpeningEnd {
                 state: JobState::Succeeded,
                 api: opened.api,

@@ -166,7 +166,8 @@ pub async fn complete_opening(
     let end = |row: &Row| {
         let state = row.get::<_, &str>("state").parse();
         Ok(OpeningEnd {
-            state: state.map_err(|problem| DbError::bad_row("sessions::complete_opening", problem))?,
+            state: state
+                .map_err(|problem| DbError::bad_row("sessions::complete_opening", problem))?,
             api: ApiId::from_uuid(row.get("api_id")),
             more: row.get("more"),
         })

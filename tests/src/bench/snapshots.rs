@@ -75,7 +75,9 @@ impl SnapshotsStage {
     async fn copy(&self, file: &Path) -> Result<(Duration, Duration), BenchError> {
         let key = BlobKey::Transfer(TransferId::new());
         let began = Instant::now();
-        let mut from = tokio::fs::File::open(file).await.map_err(BenchError::Host)?;
+        let mut from = tokio::fs::File::open(file)
+            .await
+            .map_err(BenchError::Host)?;
         let mut upload = self.blobs.upload(key, u64::MAX);
         loop {
             let mut piece = BytesMut::with_capacity(PIECE);

@@ -118,8 +118,7 @@ fn any_bytes_in_the_place_of_a_value_are_answered_or_end_the_child_in_good_order
         .run(&prop::collection::vec(any::<u8>(), 0..200), |bytes| {
             let mut parent = parent.borrow_mut();
             let mut session = parent.fork();
-            let mut frame =
-                br#"{"run":{"run":1,"code":"","inputs":[{"name":"x","value":"#.to_vec();
+            let mut frame = br#"{"run":{"run":1,"code":"","inputs":[{"name":"x","value":"#.to_vec();
             frame.extend_from_slice(&bytes);
             frame.extend_from_slice(br#"}],"outputs":[],"max_output_bytes":100}}"#);
             session.send(&frame);

@@ -69,7 +69,8 @@ fn an_object_is_written_in_every_form_so_that_r_reads_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("object");
     session.console_of("`größe 1` <- data.frame(a = c(1.5, NA), b = c('x', 'é'))");
-    let expected = "'data.frame':\t2 obs. of  2 variables:\n $ a: num  1.5 NA\n $ b: chr  \"x\" \"é\"\n";
+    let expected =
+        "'data.frame':\t2 obs. of  2 variables:\n $ a: num  1.5 NA\n $ b: chr  \"x\" \"é\"\n";
 
     let (answer, bytes) = session.saved(save("größe 1", Form::Save));
     assert_eq!(answer.ending, Ending::Succeeded);
@@ -179,7 +180,10 @@ fn what_is_not_there_is_said() {
         assert!(bytes.is_empty() && answer.outputs.is_empty());
     }
     // What R finds elsewhere is no object of the workspace.
-    assert_eq!(session.saved(save("pi", Form::Save)).0.ending, Ending::NoObject);
+    assert_eq!(
+        session.saved(save("pi", Form::Save)).0.ending,
+        Ending::NoObject
+    );
     session.console_of("x <- NULL");
     assert_eq!(session.ask(none.clone()).ending, Ending::Succeeded);
     assert_eq!(session.ask(none).ending, Ending::NoObject);
@@ -260,9 +264,15 @@ fn promises_and_active_bindings_are_evaluated_quietly() {
         "delayedAssign('p', { cat('printed'); warning('w'); message('m'); 40 + 2 }); makeActiveBinding('a', function() { warning('a'); 7 }, globalenv())",
     );
     let (answer, bytes) = session.saved(Ask::SaveImage);
-    assert_eq!((answer.ending, answer.console), (Ending::Succeeded, String::new()));
+    assert_eq!(
+        (answer.ending, answer.console),
+        (Ending::Succeeded, String::new())
+    );
     // Nor does a warning come late, in somebody's run.
-    assert_eq!(session.console_of("getOption('warn'); p"), "[1] 0\n[1] 42\n");
+    assert_eq!(
+        session.console_of("getOption('warn'); p"),
+        "[1] 0\n[1] 42\n"
+    );
     let mut other = parent.fork();
     other.load(bytes);
     assert_eq!(
@@ -274,12 +284,17 @@ fn promises_and_active_bindings_are_evaluated_quietly() {
 #[test]
 fn an_object_whose_code_fails_is_an_error_with_rs_message() {
     let (_parent, mut session) = session();
-    session.console_of("makeActiveBinding('bad', function() stop('no value today'), globalenv()); x <- 1");
+    session.console_of(
+        "makeActiveBinding('bad', function() stop('no value today'), globalenv()); x <- 1",
+    );
     for ask in [save("bad", Form::Save), Ask::SaveImage] {
         let (answer, _) = session.saved(ask);
         assert!(message(answer).contains("no value today"));
     }
-    assert_eq!(session.saved(save("x", Form::Save)).0.ending, Ending::Succeeded);
+    assert_eq!(
+        session.saved(save("x", Form::Save)).0.ending,
+        Ending::Succeeded
+    );
     session.console_of("rm(bad); lockBinding('x', globalenv())");
     let (_, bytes) = session.saved(Ask::SaveImage);
     assert!(message(session.load(bytes)).contains("locked"));
@@ -361,7 +376,10 @@ fn hostile_bytes_are_refused_or_end_the_child_alone() {
     session.console_of("x <- list(1, 'a', quote(b + c), new.env())");
     let (_, bytes) = session.saved(Ask::SaveImage);
     for (no_workspace, what) in [
-        (&b"RDX2\nX\n\0\0\0\x02\0\x04\x02\x02\0\x02\x03\0\0\0\0\x0a\0\0\0\x01\0\0\0\x01"[..], "one logical"),
+        (
+            &b"RDX2\nX\n\0\0\0\x02\0\x04\x02\x02\0\x02\x03\0\0\0\0\x0a\0\0\0\x01\0\0\0\x01"[..],
+            "one logical",
+        ),
         (b"RDA2\nA\n2\n", "ascii"),
         (b"XXXX\nX\n", "no magic"),
     ] {

@@ -48,13 +48,16 @@ pub(super) async fn get(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict>
     let (db, owner) = (talk.context.db.clone(), talk.claimed.owner);
     let content = talk
         .bytes_out(Ask::Save { name, form }, |from_r| async move {
-            let gather = gather_all(gather, from_r).await.map_err(|error| {
-                named(error, "WARREN_OBJECT_MAX_BYTES")
-            })?;
+            let gather = gather_all(gather, from_r)
+                .await
+                .map_err(|error| named(error, "WARREN_OBJECT_MAX_BYTES"))?;
             Ok(gather.finish(&db, owner).await?)
         })
         .await?;
-    Ok(Verdict::done(Some(Left::Object(GotObject { file, content }))))
+    Ok(Verdict::done(Some(Left::Object(GotObject {
+        file,
+        content,
+    }))))
 }
 
 async fn gather_all(mut gather: Gather, mut from_r: FromR) -> Moved<Gather> {
@@ -98,7 +101,10 @@ pub(super) async fn put(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict>
     };
     let put = put_in(talk, name, content).await;
     // Nobody waits for this; what cannot be removed now expires.
-    let (blobs, db) = (talk.context.transfers.blobs.clone(), talk.context.db.clone());
+    let (blobs, db) = (
+        talk.context.transfers.blobs.clone(),
+        talk.context.db.clone(),
+    );
     tokio::spawn(async move {
         if let Err(error) = blobs.discard(&db, &sent).await {
             tracing::debug!(error = %error, "What was sent stays in the store until it expires");

@@ -64,12 +64,7 @@ fn limit(talk: &Conversation<'_>) -> Limit {
 }
 
 /// Puts what R writes and the working directory into a zip.
-async fn save(
-    mut from_r: FromR,
-    to: File,
-    session: std::path::PathBuf,
-    limit: Limit,
-) -> Moved<()> {
+async fn save(mut from_r: FromR, to: File, session: std::path::PathBuf, limit: Limit) -> Moved<()> {
     let (pieces, image) = mpsc::channel(PIECES);
     let packing = blocking(move || {
         let work = Tree::open(&session, WORK)?;
@@ -150,10 +145,7 @@ pub(super) async fn begin_with(talk: &mut Conversation<'_>) -> Result<Verdict, V
 
 async fn bring(talk: &mut Conversation<'_>, snapshot: SnapshotId) -> Result<Verdict, Verdict> {
     let limit = limit(talk);
-    let (dir, blobs) = (
-        talk.dir().to_owned(),
-        talk.context.transfers.blobs.clone(),
-    );
+    let (dir, blobs) = (talk.dir().to_owned(), talk.context.transfers.blobs.clone());
     let (unpacked, scratch, work) = talk.aside(fetch(blobs, snapshot, &dir, limit)).await?;
     let unpacked = talk
         .bytes_in(Ask::LoadImage, |into_r| give(unpacked, into_r))

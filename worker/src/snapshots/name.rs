@@ -39,8 +39,20 @@ mod tests {
         }
         let deep = "a/".repeat(super::super::DEEPEST) + "a";
         for name in [
-            "", "/", "/etc/passwd", "..", "../a", "a/../b", "a//b", "./a", "a/.", "a\0", "..\\a",
-            "C:\\a", &"a".repeat(256), &deep,
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../a",
+            "a/../b",
+            "a//b",
+            "./a",
+            "a/.",
+            "a\0",
+            "..\\a",
+            "C:\\a",
+            &"a".repeat(256),
+            &deep,
         ] {
             assert!(parts(name).is_err(), "{name:?}");
         }

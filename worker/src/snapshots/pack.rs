@@ -168,7 +168,11 @@ mod tests {
         zip.rewind().unwrap();
         std::io::copy(&mut zip, &mut File::create(&file).unwrap()).unwrap();
         let to = dir.path().join("to");
-        let unzip = Command::new("unzip").arg("-q").arg(&file).arg("-d").arg(&to);
+        let unzip = Command::new("unzip")
+            .arg("-q")
+            .arg(&file)
+            .arg("-d")
+            .arg(&to);
         let done = unzip.output().unwrap();
         assert!(done.status.success(), "{done:?}");
         assert_eq!(fs::read(to.join(IMAGE)).unwrap(), b"the image");
@@ -195,7 +199,11 @@ mod tests {
     #[test]
     fn noise_is_stored_and_what_repeats_is_compressed() {
         let noise: Vec<u8> = (0_u64..50_000)
-            .flat_map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).to_le_bytes())
+            .flat_map(|at| {
+                at.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(17)
+                    .to_le_bytes()
+            })
             .collect();
         assert!(!is_worth_compressing(&noise).unwrap());
         assert!(is_worth_compressing(&vec![7; 50_000]).unwrap());

@@ -170,7 +170,8 @@ impl Unpacked {
     pub(crate) fn bring_in(self, scratch: &Scratch, work: &Tree) -> Result<(), FilesError> {
         for Place { name, file } in &self.places {
             let in_the_way = |error: std::io::Error| {
-                let message = format!("{name:?} cannot be written to the working directory: {error}");
+                let message =
+                    format!("{name:?} cannot be written to the working directory: {error}");
                 FilesError::refused(warren_common::model::RefusalKind::Invalid, message)
             };
             let mut parts = parts(name).map_err(unusable)?;
@@ -313,7 +314,11 @@ mod tests {
             ("d/kept", "kept"),
             ("d/e/f", "deep"),
         ] {
-            assert_eq!(fs::read_to_string(house.path(name)).unwrap(), text, "{name}");
+            assert_eq!(
+                fs::read_to_string(house.path(name)).unwrap(),
+                text,
+                "{name}"
+            );
         }
         assert!(house.path("empty").is_dir());
         assert!(!house.path(IMAGE).exists());

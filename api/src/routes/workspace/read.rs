@@ -69,10 +69,7 @@ mod tests {
     fn a_format_is_one_of_three() {
         assert_eq!(format(None).unwrap(), ObjectFormat::Rdata);
         assert_eq!(format(Some("RDS")).unwrap(), ObjectFormat::Rds);
-        assert_eq!(
-            format(Some("serialize")).unwrap(),
-            ObjectFormat::Serialize
-        );
+        assert_eq!(format(Some("serialize")).unwrap(), ObjectFormat::Serialize);
         assert!(format(Some("json")).is_err());
     }
 }

@@ -64,11 +64,7 @@ pub async fn upload(
     }
 }
 
-async fn receive(
-    app: &Shared,
-    body: &mut ObjectBody,
-    key: &mut Key,
-) -> Result<Gather, ApiError> {
+async fn receive(app: &Shared, body: &mut ObjectBody, key: &mut Key) -> Result<Gather, ApiError> {
     let mut gather = Gather::new(&app.blobs, app.config.object_limit);
     while let Some(piece) = body.next().await? {
         key.add(&piece);

@@ -60,7 +60,11 @@ pub async fn complete_with_snapshot(
     completion: &Completion,
     snapshot: &NewSnapshot,
 ) -> Result<HashMap<JobId, Completed>, DbError> {
-    let mut tx = db.conn().await?.begin("jobs::complete_with_snapshot").await?;
+    let mut tx = db
+        .conn()
+        .await?
+        .begin("jobs::complete_with_snapshot")
+        .await?;
     let done = complete_on(&mut tx, me, std::slice::from_ref(completion)).await?;
     if done.contains_key(&completion.job) {
         snapshots::insert(&mut tx, completion.job, snapshot).await?;

@@ -8,12 +8,8 @@ mod read;
 mod submit;
 
 pub use cancel::{CancelVerdict, request_cancel, running_of, withdraw};
-pub use claim::{
-    Claimed, aside_running_here, claim, claim_aside, claim_opening, running_here,
-};
-pub use complete::{
-    Completed, Completion, complete, complete_with_snapshot, settled_by,
-};
+pub use claim::{Claimed, aside_running_here, claim, claim_aside, claim_opening, running_here};
+pub use complete::{Completed, Completion, complete, complete_with_snapshot, settled_by};
 pub use idempotency::{IdempotencyKey, KeyVerdict, forget, recall, remember};
 pub use read::{Ended, HistoryEntry, Job, ListFilter, ended, find, history, list, queued_by_kind};
 pub use submit::{NewJob, Verdict, is_stored, submit};
