@@ -74,6 +74,9 @@ fn check(archive: &mut ZipArchive<File>, mut limit: Limit) -> Result<usize, File
     if archive.len() > MOST_ENTRIES {
         return Err(too_many());
     }
+    if archive.has_duplicate_names() {
+        return Err(unusable("two of its entries have one name"));
+    }
     if archive.has_overlapping_entries()? {
         return Err(unusable("its entries lie over each other"));
     }
