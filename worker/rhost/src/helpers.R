@@ -135,5 +135,5 @@ function(places) {
 
   options(device = device)
   functions <- lapply(list(parse_message, choose, promise, end_of_run), compiler::cmpfun)
-  c(functions, getOption("device"), quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
+  c(functions, quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
 }

@@ -101,9 +101,10 @@ fn helpers() -> Result<Helpers, String> {
         choose: item(1),
         promise: item(2),
         end_of_run: item(3),
-        device: item(4),
-        sinks: item(5),
-        messages: item(6),
+        sinks: item(4),
+        messages: item(5),
+        // R itself would hand out a copy.
+        device: eval::kept_option(c"device").map_err(eval::Failure::message)?,
     })
 }
 
