@@ -105,6 +105,19 @@ pub(crate) fn call_own(function: Sexp) -> Result<(), Failure> {
     })
 }
 
+/// The value of an option itself, kept from the collector for good.
+pub(crate) fn kept_option(name: &CStr) -> Result<Sexp, Failure> {
+    let mut value = std::ptr::null_mut();
+    protected(|| {
+        // SAFETY: inside a protected call; the value is in the list of options while it is preserved.
+        unsafe {
+            value = (f().Rf_GetOption1)((f().Rf_install)(name.as_ptr()));
+            (f().R_PreserveObject)(value);
+        }
+    })?;
+    Ok(value)
+}
+
 /// Whether output or plots go elsewhere than at the start. Asked after every run, so with less than a function of R's touches.
 pub(crate) fn is_diverted(helpers: Helpers) -> bool {
     let mut diverted = true;

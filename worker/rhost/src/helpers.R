@@ -168,5 +168,5 @@ function(places) {
   options(device = device)
   functions <- list(parse_message, choose, promise, end_of_run, hush, speak, read_object, remove_object)
   functions <- lapply(functions, compiler::cmpfun)
-  c(functions, getOption("device"), quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
+  c(functions, quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
 }

@@ -113,9 +113,10 @@ fn helpers() -> Result<Helpers, String> {
         speak: item(5),
         read_object: item(6),
         remove_object: item(7),
-        device: item(8),
-        sinks: item(9),
-        messages: item(10),
+        sinks: item(8),
+        messages: item(9),
+        // R itself would hand out a copy.
+        device: eval::kept_option(c"device").map_err(eval::Failure::message)?,
     })
 }
 

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use warren_rhost::control::Exit;
 
 fn kill(parent: &Parent) {
-    let pid = Pid::from_raw(parent.pid().cast_signed()).expect("the id of a process");
-    kill_process(pid, Signal::KILL).expect("the parent can be killed");
+    let pid = Pid::from_raw(parent.pid().cast_signed()).expect("a parent has a process id");
+    kill_process(pid, Signal::KILL).expect("the parent lives");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_twin_serves_as_the_first_one_does() {
     drop(one);
     twin.kill(&killed);
     assert_eq!(twin.exit_of(&killed), killed_by(libc::SIGKILL));
-    assert!(twin.fork().console_of("cat('on')") == "on");
+    assert_eq!(twin.fork().console_of("cat('on')"), "on");
     drop(other);
     assert_eq!(elder.console_of("cat('still')"), "still");
 }
