@@ -325,6 +325,7 @@ async fn ranges_tags_and_conditions_are_those_of_the_rfc() {
     assert_eq!(session.client.fetch(whole).await.expect(200), b"0123456789");
     let known = session.client.fetch(with("If-None-Match", &tag)).await;
     assert_eq!(known.header("ETag"), tag);
+    assert_eq!(known.header("Content-Disposition"), "");
     assert_eq!(known.expect(304), b"");
     let head = session
         .client

@@ -76,7 +76,11 @@ pub(super) async fn got_file(blobs: &Blobs, file: GotFile) -> Result<Response, A
     } = file;
     let (status, length, body) = match got {
         Got::OutOfRange => return Err(ApiError::OutOfRange(size)),
-        Got::NotModified => (StatusCode::NOT_MODIFIED, None, Body::empty()),
+        Got::NotModified => {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            tag(&mut response, &etag);
+            return Ok(response);
+        }
         Got::Head => (StatusCode::OK, Some(size), Body::empty()),
         Got::Whole { content } => {
             let (length, body) = body(blobs, content).await?;
