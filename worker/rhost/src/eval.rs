@@ -162,12 +162,12 @@ pub(crate) fn text_of(function: Sexp, arguments: &[&str]) -> Result<String, Fail
         unsafe {
             let count = c_int::try_from(arguments.len()).unwrap_or(0);
             let texts = (f().Rf_protect)((f().Rf_allocList)(count));
-            let mut cell = texts;
+            let mut next = texts;
             for argument in arguments {
                 let text = (f().Rf_protect)(crate::value::char(argument));
-                (f().SETCAR)(cell, (f().Rf_ScalarString)(text));
+                (f().SETCAR)(next, (f().Rf_ScalarString)(text));
                 (f().Rf_unprotect)(1);
-                cell = (f().CDR)(cell);
+                next = (f().CDR)(next);
             }
             let call = (f().Rf_protect)((f().Rf_lcons)(function, texts));
             let value = (f().Rf_protect)((f().Rf_eval)(call, *v().R_BaseEnv));

@@ -114,6 +114,7 @@ impl Stamp {
     #[expect(
         clippy::unnecessary_cast,
         clippy::cast_sign_loss,
+        clippy::cast_possible_wrap,
         reason = "the types of these fields are the platform's"
     )]
     fn of(data: &Stat) -> Self {

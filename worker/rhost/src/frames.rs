@@ -45,8 +45,7 @@ impl Frames {
     pub(crate) fn receive(&mut self) -> Option<Request> {
         let mut pipe = None;
         while self.held.len() < HEADER_BYTES {
-            // The descriptor travels on the first byte of the header.
-            pipe = self.hear()?.or(pipe);
+            self.hear(&mut pipe)?;
         }
         let header = *self.held.first_chunk()?;
         let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
@@ -58,8 +57,9 @@ impl Frames {
         Some(Request { message, pipe })
     }
 
-    /// Reads what is there, and takes a descriptor that comes with it. None at the end of the socket.
-    fn hear(&mut self) -> Option<Option<OwnedFd>> {
+    /// Reads what is there, and takes a descriptor that comes with it: it travels on the first byte of a header. None at the end
+    /// of the socket.
+    fn hear(&mut self, pipe: &mut Option<OwnedFd>) -> Option<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
@@ -77,10 +77,12 @@ impl Frames {
             }
         };
         self.held.extend_from_slice(&self.buffer[..received]);
-        Some(ancillary.drain().find_map(|message| match message {
+        let came = ancillary.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
-        }))
+        });
+        *pipe = came.or(pipe.take());
+        Some(())
     }
 
     /// Sends one frame whose payload comes in parts.
