@@ -111,18 +111,13 @@ impl Files {
 }
 
 impl Stamp {
-    #[expect(
-        clippy::unnecessary_cast,
-        clippy::cast_sign_loss,
-        clippy::cast_possible_wrap,
-        reason = "the types of these fields are the platform's"
-    )]
     fn of(data: &Stat) -> Self {
+        let nanos = |nanos| i64::try_from(nanos).unwrap_or_default();
         Self {
-            inode: data.st_ino as u64,
-            bytes: data.st_size as u64,
-            changed: (data.st_ctime as i64, data.st_ctime_nsec as i64),
-            modified: (data.st_mtime as i64, data.st_mtime_nsec as i64),
+            inode: data.st_ino,
+            bytes: u64::try_from(data.st_size).unwrap_or_default(),
+            changed: (data.st_ctime, nanos(data.st_ctime_nsec)),
+            modified: (data.st_mtime, nanos(data.st_mtime_nsec)),
         }
     }
 }
