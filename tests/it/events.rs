@@ -14,8 +14,8 @@ const LINE_BY_LINE: &str = "invisible(file.create('here')); \
     for (i in 1:12) { cat('zeile', i, 'äöü\\n'); while (!file.exists(paste0('seen', i))) Sys.sleep(0.005) }";
 
 fn expected_lines() -> String {
-    let lines: Vec<String> = (1..=12).map(|line| format!("zeile {line} äöü\n")).collect();
-    lines.concat()
+    let lines = (1..=12).map(|line| format!("zeile {line} äöü\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// Lets R go on behind every line that was seen.
@@ -189,10 +189,8 @@ async fn a_flood_is_read_in_pages_and_in_events_and_nothing_is_missing_or_twice(
         by_pages(&house, &session, &job),
         gathered.take_all(&mut stream)
     );
-    let lines: Vec<String> = (1..=40)
-        .map(|line| format!("{line} {} \n", "é語🦀".repeat(15000)))
-        .collect();
-    let expected = lines.concat();
+    let lines = (1..=40).map(|line| format!("{line} {} \n", "é語🦀".repeat(15000)));
+    let expected = lines.collect::<Vec<_>>().concat();
     assert!(by_pages == expected, "{} bytes by pages", by_pages.len());
     assert!(
         gathered.text == expected,
