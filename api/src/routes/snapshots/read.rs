@@ -1,7 +1,6 @@
 //! `GET /snapshots/{id}`
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use warren_common::blobs::BlobKey;
 use warren_common::id::SnapshotId;
@@ -11,15 +10,14 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::Id;
-use crate::routes::download::{Stored, stored, wanted};
+use crate::routes::download::{Conditions, Stored, stored};
 
 /// The zip of a snapshot, or the range of it that is asked for, straight from the store.
 pub async fn read(
     State(app): State<Shared>,
     caller: Caller,
     Id(id): Id<SnapshotId>,
-    method: Method,
-    headers: HeaderMap,
+    Conditions(wanted): Conditions,
 ) -> Result<Response, ApiError> {
     let snapshot = snapshot_of(&app, &caller, id).await?;
     let name = snapshot.name.unwrap_or_else(|| id.to_string());
@@ -31,5 +29,5 @@ pub async fn read(
         name: format!("{name}.zip"),
         kind: "application/zip",
     };
-    stored(&app.blobs, &zip, &wanted(&method, &headers)).await
+    stored(&app.blobs, &zip, &wanted).await
 }
