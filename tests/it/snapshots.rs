@@ -22,11 +22,8 @@ fn unzipped(zip: &[u8], into: &Path, code: &str) -> String {
     let file = into.join("snapshot.zip");
     std::fs::write(&file, zip).unwrap();
     let to = into.join("to");
-    let unzip = Command::new("unzip")
-        .arg("-q")
-        .arg(&file)
-        .arg("-d")
-        .arg(&to);
+    let mut unzip = Command::new("unzip");
+    unzip.arg("-q").arg(&file).arg("-d").arg(&to);
     let done = unzip.output().unwrap();
     assert!(done.status.success(), "{done:?}");
     let output = Command::new("R")

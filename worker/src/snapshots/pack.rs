@@ -168,11 +168,8 @@ mod tests {
         zip.rewind().unwrap();
         std::io::copy(&mut zip, &mut File::create(&file).unwrap()).unwrap();
         let to = dir.path().join("to");
-        let unzip = Command::new("unzip")
-            .arg("-q")
-            .arg(&file)
-            .arg("-d")
-            .arg(&to);
+        let mut unzip = Command::new("unzip");
+        unzip.arg("-q").arg(&file).arg("-d").arg(&to);
         let done = unzip.output().unwrap();
         assert!(done.status.success(), "{done:?}");
         assert_eq!(fs::read(to.join(IMAGE)).unwrap(), b"the image");
