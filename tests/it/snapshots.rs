@@ -23,13 +23,8 @@ fn unzipped(zip: &[u8], into: &Path, code: &str) -> String {
     std::fs::write(&file, zip).unwrap();
     let to = into.join("to");
     let mut unzip = Command::new("unzip");
-    let done = unzip
-        .arg("-q")
-        .arg(&file)
-        .arg("-d")
-        .arg(&to)
-        .output()
-        .unwrap();
+    unzip.arg("-q").arg(&file).arg("-d").arg(&to);
+    let done = unzip.output().unwrap();
     assert!(done.status.success(), "{done:?}");
     let output = Command::new("R")
         .args(["--vanilla", "--no-echo", "-e", code])

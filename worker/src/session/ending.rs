@@ -40,9 +40,9 @@ pub(super) const DRAINED: &str =
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) state: JobState,
-    pub(super) result: Option<Left>,
+    pub(super) result: Option<Box<Left>>,
     /// A snapshot that is whole in the store.
-    pub(super) snapshot: Option<NewSnapshot>,
+    pub(super) snapshot: Option<Box<NewSnapshot>>,
     /// Why, where the result does not say.
     pub(super) reason: Option<String>,
     pub(super) cancel: Option<CancelOutcome>,
@@ -55,7 +55,7 @@ impl Verdict {
     pub(super) fn done(result: Option<Left>) -> Self {
         Self {
             state: JobState::Succeeded,
-            result,
+            result: result.map(Box::new),
             snapshot: None,
             reason: None,
             cancel: None,
@@ -371,7 +371,7 @@ mod tests {
         done.outputs = vec![serde_json::value::to_raw_value("12345678").unwrap()];
         let verdict = Verdict::of_run(done, &["x".to_owned()], None, 60, 9);
         assert_eq!(verdict.state, JobState::Failed);
-        let Some(Left::Run(result)) = verdict.result else {
+        let Some(Left::Run(result)) = verdict.result.map(|left| *left) else {
             panic!("no result of a run");
         };
         assert!(result.error_message.contains("WARREN_RESULT_MAX_BYTES"));

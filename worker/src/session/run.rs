@@ -45,7 +45,7 @@ pub(super) async fn run(
     } = verdict;
     // What R would have said of a run is no answer to anything else.
     let is_run = claimed.kind == Ok(JobKind::Execute);
-    let result = result.filter(|left| is_run || !matches!(left, Left::Run(_)));
+    let result = result.filter(|left| is_run || !matches!(**left, Left::Run(_)));
     let completion = Completion {
         job: claimed.job,
         attempt: claimed.attempt,
@@ -54,7 +54,7 @@ pub(super) async fn run(
         console_tail,
         reason,
         cancel,
-        snapshot,
+        snapshot: snapshot.map(|snapshot| *snapshot),
     };
     RunEnd {
         ending: Ending {

@@ -46,11 +46,11 @@ pub(super) async fn create(talk: &mut Conversation<'_>) -> Result<Verdict, Verdi
     let blobs = talk.context.transfers.blobs.clone();
     let content_size = talk.aside(Box::pin(upload(blobs, snapshot, &zip))).await?;
     Ok(Verdict {
-        snapshot: Some(NewSnapshot {
+        snapshot: Some(Box::new(NewSnapshot {
             id: snapshot,
             name,
             content_size,
-        }),
+        })),
         ..Verdict::done(Some(Left::Snapshot(SavedSnapshot {
             snapshot_id: snapshot,
         })))

@@ -169,13 +169,8 @@ mod tests {
         std::io::copy(&mut zip, &mut File::create(&file).unwrap()).unwrap();
         let to = dir.path().join("to");
         let mut unzip = Command::new("unzip");
-        let done = unzip
-            .arg("-q")
-            .arg(&file)
-            .arg("-d")
-            .arg(&to)
-            .output()
-            .unwrap();
+        unzip.arg("-q").arg(&file).arg("-d").arg(&to);
+        let done = unzip.output().unwrap();
         assert!(done.status.success(), "{done:?}");
         assert_eq!(fs::read(to.join(IMAGE)).unwrap(), b"the image");
         assert_eq!(fs::read(to.join(".library/p/data")).unwrap(), b"of p");
