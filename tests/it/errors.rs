@@ -32,7 +32,7 @@ async fn every_refusal_carries_the_error_body() {
             &json!({"snapshotId": "00000000-0000-7000-8000-000000000000"}),
         )
         .await
-        .error(501);
+        .error(404);
     let execute = |body: Vec<u8>, kind: &'static str| {
         let request = client.request(Method::POST, &session.path("/execute"));
         client.send(request.header("Content-Type", kind).body(body))

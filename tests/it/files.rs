@@ -625,7 +625,7 @@ async fn a_worker_asked_to_stop_finishes_the_transfers_that_run() {
     assert_eq!(ended["state"], "succeeded", "{ended}");
     assert!(house.workers[0].process.ended().await.success());
     let told = client.get(&session.path("/files")).await.error(410);
-    assert!(told.contains("worker was stopped"), "{told}");
+    assert!(told.contains("worker was drained"), "{told}");
 }
 
 #[tokio::test]

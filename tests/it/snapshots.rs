@@ -60,7 +60,7 @@ async fn a_snapshot_holds_workspace_and_files_and_opens_with_unzip_and_load() {
     let client = house.admin().await;
     let session = client.open_session().await;
     session
-        .prints("x <- 1:3; .hidden <- 'é'; f <- function() x; dir.create('d'); cat('text', file = 'd/größe 1'); save.image(); set.seed(1)")
+        .prints("x <- 1:3; .hidden <- 'é'; f <- function() x; dir.create('d'); cat('text', file = 'd/größe 1'); save.image(); set.seed(1); invisible(.libPaths())")
         .await;
     let body = json!({"name": "my state", "other": 1});
     let saved = client.post(&session.path("/snapshot"), &body).await;
