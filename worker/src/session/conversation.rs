@@ -109,10 +109,6 @@ impl<'a> Conversation<'a> {
     }
 
     /// What the job asks.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a verdict ends the job, whichever way it comes"
-    )]
     pub(super) fn request<T: DeserializeOwned>(&self) -> Result<T, Verdict> {
         serde_json::from_slice(&self.claimed.request).map_err(|error| {
             // The API wrote these bytes; a version that cannot read them must not lose the session over them.
@@ -401,10 +397,6 @@ impl<'a> Conversation<'a> {
     }
 
     /// What R did, if it did what it was asked.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a verdict ends the job, whichever way it comes"
-    )]
     fn succeeded(&self, done: Done) -> Result<Done, Verdict> {
         match Verdict::of_question(&done.ending, self.wish, self.limit) {
             None => Ok(done),
