@@ -35,9 +35,14 @@ impl<T: FromStr + Send> FromRequestParts<Shared> for Id<T> {
         let Path(text) = Path::<String>::from_request_parts(parts, app)
             .await
             .map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
-        let wrong = |_error| ApiError::BadRequest(format!("{text:?} in the path is no UUID"));
-        text.parse().map(Self).map_err(wrong)
+        id_in_path(&text).map(Self)
     }
+}
+
+/// An id that the path names.
+pub fn id_in_path<T: FromStr>(text: &str) -> Result<T, ApiError> {
+    let wrong = |_error| ApiError::BadRequest(format!("{text:?} in the path is no UUID"));
+    text.parse().map_err(wrong)
 }
 
 /// The query, as fields that are all optional.

@@ -1,8 +1,11 @@
 //! A job of a session, from the request that asks for it to how it ended.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use warren_common::id::{JobId, SessionId};
@@ -11,15 +14,15 @@ use warren_common::store::jobs::{IdempotencyKey, NewJob};
 
 use super::accepted::accepted;
 use super::sessions::session_of;
-use crate::app::App;
+use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Key, Prefer, Trace};
+use crate::extract::{Key, Prefer, Trace, id_in_path};
 use crate::submit::{Placed, Work};
 use crate::watch::Outcome;
 
-/// What every call that makes a job of a session says besides what it is about.
-pub(super) struct Asked {
+/// What every call that makes a job of a session says besides what it is about. Its path names the session as `{id}`.
+pub struct Asked {
     /// Who asks.
     pub(super) caller: Caller,
     /// Of which session.
@@ -30,6 +33,25 @@ pub(super) struct Asked {
     pub(super) trace: Trace,
     /// The `Idempotency-Key`, if there is one.
     pub(super) key: Key,
+}
+
+impl FromRequestParts<Shared> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Path(named) = Path::<HashMap<String, String>>::from_request_parts(parts, app)
+            .await
+            .map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
+        let session = named.get("id").map_or("", String::as_str);
+        Ok(Self {
+            caller,
+            session: id_in_path(session)?,
+            prefer: Prefer::from_request_parts(parts, app).await?,
+            trace: Trace::from_request_parts(parts, app).await?,
+            key: Key::from_request_parts(parts, app).await?,
+        })
+    }
 }
 
 /// How far a job came while its caller waited.

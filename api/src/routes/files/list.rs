@@ -4,31 +4,14 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use warren_common::id::SessionId;
 use warren_common::model::{JobKind, Names};
 
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Id, Key, Prefer, Trace};
 use crate::routes::turn::{self, Asked};
 
 /// The names of the files, sorted; at once, also while R is busy.
-pub async fn list(
-    State(app): State<Shared>,
-    caller: Caller,
-    Id(session): Id<SessionId>,
-    prefer: Prefer,
-    trace: Trace,
-    key: Key,
-) -> Result<Response, ApiError> {
-    let asked = Asked {
-        caller,
-        session,
-        prefer,
-        trace,
-        key,
-    };
+pub async fn list(State(app): State<Shared>, asked: Asked) -> Result<Response, ApiError> {
     let nothing = serde_json::json!({});
     let turn = turn::take(&app, asked, JobKind::ListFiles, &nothing, Bytes::new()).await?;
     turn.answer(|outcome| {

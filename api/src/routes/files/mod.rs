@@ -8,29 +8,21 @@ pub mod upload;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use warren_common::id::SessionId;
 
 use crate::app::Shared;
 use crate::error::ApiError;
 
 /// A file that the path names: `/sessions/{id}/files/{file}`.
-pub struct SessionFile {
-    session: SessionId,
-    name: String,
-}
+pub struct FileName(String);
 
-impl FromRequestParts<Shared> for SessionFile {
+impl FromRequestParts<Shared> for FileName {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
-        // Each is decoded once.
-        let Path((session, name)) = Path::<(String, String)>::from_request_parts(parts, app)
+        // Decoded once.
+        let Path((_session, name)) = Path::<(String, String)>::from_request_parts(parts, app)
             .await
             .map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
-        let wrong = |_error| ApiError::BadRequest(format!("{session:?} in the path is no UUID"));
-        Ok(Self {
-            session: session.parse().map_err(wrong)?,
-            name: name::checked(&name)?.to_owned(),
-        })
+        Ok(Self(name::checked(&name)?.to_owned()))
     }
 }

@@ -5,14 +5,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use warren_common::blobs::Gather;
-use warren_common::id::{PrincipalId, SessionId, TransferId};
+use warren_common::id::{PrincipalId, TransferId};
 use warren_common::model::{Content, JobKind, PutFilesRequest, UploadedFile};
 
 use super::name;
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{FilePart, Id, Key, Prefer, Receive, Trace, Upload};
+use crate::extract::{FilePart, Key, Receive, Upload};
 use crate::routes::sessions::session_of;
 use crate::routes::turn::{self, Asked};
 
@@ -22,16 +21,12 @@ const MOST_FILES: usize = 1000;
 /// Puts files into the working directory, where R sees each whole or not at all; at once, also while R is busy.
 pub async fn upload(
     State(app): State<Shared>,
-    caller: Caller,
-    Id(session): Id<SessionId>,
-    prefer: Prefer,
-    trace: Trace,
-    key: Key,
+    mut asked: Asked,
     upload: Upload,
 ) -> Result<Response, ApiError> {
     // Before the bytes are sent anywhere.
     let refusal = if app.broker.is_connected() {
-        session_of(&app, &caller, session).await.err()
+        session_of(&app, &asked.caller, asked.session).await.err()
     } else {
         Some(ApiError::unavailable("RabbitMQ cannot be reached"))
     };
@@ -39,22 +34,15 @@ pub async fn upload(
         upload.refuse();
         return Err(error);
     }
-    let mut files = Received::new(app.clone(), caller.id, key);
+    let mut files = Received::new(app.clone(), asked.caller.id, std::mem::take(&mut asked.key));
     upload.each_file(&mut files).await?;
     if files.list.is_empty() {
         let text = "the form has no part named file".to_owned();
         return Err(ApiError::BadRequest(text));
     }
-    let key = std::mem::take(&mut files.key);
+    asked.key = std::mem::take(&mut files.key);
     let request = PutFilesRequest {
         files: std::mem::take(&mut files.list),
-    };
-    let asked = Asked {
-        caller,
-        session,
-        prefer,
-        trace,
-        key,
     };
     // From here on they may be those of a job, which goes on also when this caller goes away.
     let sent = files.keep();

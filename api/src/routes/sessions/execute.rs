@@ -5,13 +5,11 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use warren_common::id::SessionId;
 use warren_common::model::{ExecuteRequest, InputParameter, JobKind};
 
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Body, Id, Key, Prefer, Trace};
+use crate::extract::Body;
 use crate::routes::execution::ExecuteResponse;
 use crate::routes::turn::{self, Asked, Turn};
 
@@ -37,20 +35,9 @@ struct Input {
 /// Runs code in a session, in its turn, and waits until it has ended.
 pub async fn execute(
     State(app): State<Shared>,
-    caller: Caller,
-    Id(session): Id<SessionId>,
-    prefer: Prefer,
-    trace: Trace,
-    key: Key,
+    asked: Asked,
     body: Body<Request>,
 ) -> Result<Response, ApiError> {
-    let asked = Asked {
-        caller,
-        session,
-        prefer,
-        trace,
-        key,
-    };
     let request = stored(body.value)?;
     match turn::take(&app, asked, JobKind::Execute, &request, body.bytes).await? {
         Turn::Ended(outcome) => Ok(Json(ExecuteResponse::of(&outcome)?).into_response()),

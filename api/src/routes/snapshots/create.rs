@@ -5,13 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use warren_common::id::{SessionId, SnapshotId};
+use warren_common::id::SnapshotId;
 use warren_common::model::{CreateSnapshotRequest, JobKind, SavedSnapshot};
 
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Id, Key, OptionalBody, Prefer, Trace};
+use crate::extract::OptionalBody;
 use crate::routes::sessions::check_name;
 use crate::routes::turn::{self, Asked};
 
@@ -24,21 +23,10 @@ pub struct Request {
 /// Saves workspace and working directory when it is its turn.
 pub async fn create(
     State(app): State<Shared>,
-    caller: Caller,
-    Id(session): Id<SessionId>,
-    prefer: Prefer,
-    trace: Trace,
-    key: Key,
+    asked: Asked,
     body: OptionalBody<Request>,
 ) -> Result<Response, ApiError> {
     check_name(body.value.name.as_deref())?;
-    let asked = Asked {
-        caller,
-        session,
-        prefer,
-        trace,
-        key,
-    };
     let request = CreateSnapshotRequest {
         snapshot: SnapshotId::new(),
         name: body.value.name,

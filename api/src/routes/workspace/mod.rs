@@ -7,7 +7,6 @@ pub mod upload;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use warren_common::id::SessionId;
 
 use crate::app::Shared;
 use crate::error::ApiError;
@@ -16,23 +15,18 @@ use crate::error::ApiError;
 const LONGEST_NAME: usize = 10_000;
 
 /// An object that the path names: `/sessions/{id}/workspace/{object}`.
-pub struct SessionObject {
-    session: SessionId,
-    name: String,
-}
+pub struct ObjectName(String);
 
-impl FromRequestParts<Shared> for SessionObject {
+impl FromRequestParts<Shared> for ObjectName {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
-        // Each is decoded once.
-        let Path((session, name)) = Path::<(String, String)>::from_request_parts(parts, app)
+        // Decoded once.
+        let Path((_session, name)) = Path::<(String, String)>::from_request_parts(parts, app)
             .await
             .map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
-        let wrong = |_error| ApiError::BadRequest(format!("{session:?} in the path is no UUID"));
-        let session = session.parse().map_err(wrong)?;
         check(&name)?;
-        Ok(Self { session, name })
+        Ok(Self(name))
     }
 }
 

@@ -6,11 +6,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use warren_common::model::{GetObjectRequest, GotObject, JobKind, ObjectFormat};
 
-use super::SessionObject;
+use super::ObjectName;
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Key, Params, Prefer, Trace};
+use crate::extract::Params;
 use crate::routes::download::bytes;
 use crate::routes::turn::{self, Asked, Turn};
 
@@ -23,22 +22,12 @@ pub struct Query {
 /// An object in a format that R reads, when it is its turn.
 pub async fn read(
     State(app): State<Shared>,
-    caller: Caller,
-    SessionObject { session, name }: SessionObject,
+    mut asked: Asked,
+    ObjectName(name): ObjectName,
     Params(query): Params<Query>,
-    prefer: Prefer,
-    trace: Trace,
-    mut key: Key,
 ) -> Result<Response, ApiError> {
     let format = format(query.format.as_deref())?;
-    key.add(format.word().as_bytes());
-    let asked = Asked {
-        caller,
-        session,
-        prefer,
-        trace,
-        key,
-    };
+    asked.key.add(format.word().as_bytes());
     let request = GetObjectRequest { name, format };
     match turn::take(&app, asked, JobKind::GetObject, &request, Bytes::new()).await? {
         Turn::Accepted(response) => Ok(response),

@@ -7,27 +7,23 @@ use axum::response::Response;
 use warren_common::blobs::Gather;
 use warren_common::model::{Content, JobKind, PutObjectRequest};
 
-use super::SessionObject;
+use super::ObjectName;
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Key, ObjectBody, Prefer, Trace};
+use crate::extract::{Key, ObjectBody};
 use crate::routes::sessions::session_of;
 use crate::routes::turn::{self, Asked};
 
 /// Makes an object of bytes that R wrote, when it is its turn. What had the name before is gone then.
 pub async fn upload(
     State(app): State<Shared>,
-    caller: Caller,
-    SessionObject { session, name }: SessionObject,
-    prefer: Prefer,
-    trace: Trace,
-    mut key: Key,
+    mut asked: Asked,
+    ObjectName(name): ObjectName,
     mut body: ObjectBody,
 ) -> Result<Response, ApiError> {
     // Before the bytes are sent anywhere.
-    let received = match session_of(&app, &caller, session).await {
-        Ok(_session) => receive(&app, &mut body, &mut key).await,
+    let received = match session_of(&app, &asked.caller, asked.session).await {
+        Ok(_session) => receive(&app, &mut body, &mut asked.key).await,
         Err(error) => Err(error),
     };
     let gather = match received {
@@ -37,17 +33,10 @@ pub async fn upload(
             return Err(error);
         }
     };
-    let content = gather.finish(&app.db, caller.id).await?;
+    let content = gather.finish(&app.db, asked.caller.id).await?;
     let sent = match &content {
         Content::Transfer { id, .. } => vec![*id],
         Content::Row { .. } => Vec::new(),
-    };
-    let asked = Asked {
-        caller,
-        session,
-        prefer,
-        trace,
-        key,
     };
     let request = PutObjectRequest { name, content };
     match turn::take(&app, asked, JobKind::PutObject, &request, Bytes::new()).await {
