@@ -170,7 +170,7 @@ impl RuntimeConfig {
     /// Starts the runtime.
     ///
     /// A job passes through many tasks, each of which does little: a second thread is woken more often than it helps, and
-    /// Postgres, the broker or R want the other cores (`docs/decisions/0005-threads.md`).
+    /// Postgres, the broker or R want the other cores (`docs/decisions/0007-threads.md`).
     pub fn start(&self) -> std::io::Result<Runtime> {
         let half = || std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
         let threads = self.threads.map_or_else(half, NonZeroUsize::get).max(1);

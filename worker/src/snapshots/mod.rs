@@ -1,6 +1,6 @@
 //! Snapshots as zips: `.RData`, the workspace as R writes it, and the files of the working directory.
 //!
-//! A zip is written and read on the worker's disk, where no session reaches it. `docs/decisions/0005-zips.md` says why it is
+//! A zip is written and read on the worker's disk, where no session reaches it. `docs/decisions/0008-zips.md` says why it is
 //! compressed as it is.
 
 mod name;
