@@ -114,12 +114,12 @@ pub(crate) fn text_of(function: Sexp, arguments: &[&str]) -> Result<String, Fail
         unsafe {
             let count = c_int::try_from(arguments.len()).unwrap_or(0);
             let texts = (f().Rf_protect)((f().Rf_allocList)(count));
-            let mut cell = texts;
+            let mut slot = texts;
             for argument in arguments {
                 let text = (f().Rf_protect)(crate::value::char(argument));
-                (f().SETCAR)(cell, (f().Rf_ScalarString)(text));
+                (f().SETCAR)(slot, (f().Rf_ScalarString)(text));
                 (f().Rf_unprotect)(1);
-                cell = (f().CDR)(cell);
+                slot = (f().CDR)(slot);
             }
             let call = (f().Rf_protect)((f().Rf_lcons)(function, texts));
             let value = (f().Rf_protect)((f().Rf_eval)(call, *v().R_BaseEnv));

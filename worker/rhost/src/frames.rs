@@ -23,7 +23,8 @@ pub(crate) struct Request {
 /// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
 pub(crate) fn receive(socket: impl AsFd) -> Option<Request> {
     let mut header = [0; HEADER_BYTES];
-    let pipe = begin(&socket, &mut header)?;
+    let mut pipe = None;
+    begin(&socket, &mut header, &mut pipe)?;
     let mut payload = vec![0; frame::payload_bytes(header, MAX_FRAME_BYTES).ok()?];
     fill(&socket, &mut payload)?;
     let message = serde_json::from_slice(&payload).ok()?;
@@ -31,7 +32,11 @@ pub(crate) fn receive(socket: impl AsFd) -> Option<Request> {
 }
 
 /// Reads the header and takes the descriptor that travels on its first byte.
-fn begin(socket: &impl AsFd, header: &mut [u8; HEADER_BYTES]) -> Option<Option<OwnedFd>> {
+fn begin(
+    socket: &impl AsFd,
+    header: &mut [u8; HEADER_BYTES],
+    pipe: &mut Option<OwnedFd>,
+) -> Option<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
@@ -43,12 +48,11 @@ fn begin(socket: &impl AsFd, header: &mut [u8; HEADER_BYTES]) -> Option<Option<O
             Err(_) => return None,
         }
     };
-    let pipe = ancillary.drain().find_map(|message| match message {
+    *pipe = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    fill(socket, &mut header[received..])?;
-    Some(pipe)
+    fill(socket, &mut header[received..])
 }
 
 fn fill(socket: &impl AsFd, mut buffer: &mut [u8]) -> Option<()> {

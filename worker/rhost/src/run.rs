@@ -174,7 +174,7 @@ impl Session {
             self.warming = false;
             eval::forget_last_value();
             console::mute(false);
-            or_end(say_ready(&self.frames));
+            or_end(&say_ready(&self.frames));
         } else {
             self.send(reply, &ending, &changed);
         }
@@ -182,12 +182,12 @@ impl Session {
 
     fn send(&self, reply: Reply, ending: &Ending, changed_files: &[String]) {
         let [head, outputs, tail] = reply.into_parts(ending, changed_files);
-        or_end(frames::send(&self.frames, &[&head, &outputs, &tail]));
+        or_end(&frames::send(&self.frames, &[&head, &outputs, &tail]));
     }
 }
 
 /// Ends the process when the worker could not be told: it is gone.
-fn or_end(sent: std::io::Result<()>) {
+fn or_end(sent: &std::io::Result<()>) {
     if sent.is_err() {
         // SAFETY: ends the process; nothing of R's should run now.
         unsafe { libc::_exit(0) }

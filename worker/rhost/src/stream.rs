@@ -31,6 +31,7 @@ const LOOK_AGAIN: Timespec = Timespec {
 const VERSION: c_int = 2;
 
 /// Why the pipe did not take or give bytes.
+#[derive(Clone, Copy)]
 enum Stop {
     /// A signal came, or it is time to look whether one did.
     Look,

@@ -47,11 +47,13 @@ pub(super) async fn get(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict>
     let gather = Gather::new(&talk.context.transfers.blobs, limit);
     let (db, owner) = (talk.context.db.clone(), talk.claimed.owner);
     let content = talk
-        .bytes_out(Ask::Save { name, form }, |from_r| async move {
-            let gather = gather_all(gather, from_r)
-                .await
-                .map_err(|error| named(error, "WARREN_OBJECT_MAX_BYTES"))?;
-            Ok(gather.finish(&db, owner).await?)
+        .bytes_out(Ask::Save { name, form }, |from_r| {
+            Box::pin(async move {
+                let gather = gather_all(gather, from_r)
+                    .await
+                    .map_err(|error| named(error, "WARREN_OBJECT_MAX_BYTES"))?;
+                Ok(gather.finish(&db, owner).await?)
+            })
         })
         .await?;
     Ok(Verdict::done(Some(Left::Object(GotObject {
@@ -146,12 +148,12 @@ async fn arrive(dir: &Path, name: String, mut download: Download) -> Moved<Tree>
         file = write_all(file, piece).await?;
     }
     let dir = dir.to_owned();
-    Ok(blocking(move || bring_in(&dir, &scratch, file, &name)).await?)
+    Ok(blocking(move || bring_in(&dir, &scratch, &file, &name)).await?)
 }
 
-fn bring_in(dir: &Path, scratch: &Scratch, file: File, name: &str) -> std::io::Result<Tree> {
+fn bring_in(dir: &Path, scratch: &Scratch, file: &File, name: &str) -> std::io::Result<Tree> {
     let tmp = Tree::open(dir, TMP)?;
-    tmp.give(&file)?;
+    tmp.give(file)?;
     tmp.bring_in(&scratch.path("object"), name)?;
     Ok(tmp)
 }

@@ -44,7 +44,7 @@ pub(super) async fn create(talk: &mut Conversation<'_>) -> Result<Verdict, Verdi
         .await?;
     let zip = scratch.path(ZIP);
     let blobs = talk.context.transfers.blobs.clone();
-    let content_size = talk.aside(upload(blobs, snapshot, &zip)).await?;
+    let content_size = talk.aside(Box::pin(upload(blobs, snapshot, &zip))).await?;
     Ok(Verdict {
         snapshot: Some(Box::new(NewSnapshot {
             id: snapshot,
@@ -146,7 +146,9 @@ pub(super) async fn begin_with(talk: &mut Conversation<'_>) -> Result<Verdict, V
 async fn bring(talk: &mut Conversation<'_>, snapshot: SnapshotId) -> Result<Verdict, Verdict> {
     let limit = limit(talk);
     let (dir, blobs) = (talk.dir().to_owned(), talk.context.transfers.blobs.clone());
-    let (unpacked, scratch, work) = talk.aside(fetch(blobs, snapshot, &dir, limit)).await?;
+    let (unpacked, scratch, work) = talk
+        .aside(Box::pin(fetch(blobs, snapshot, &dir, limit)))
+        .await?;
     let unpacked = talk
         .bytes_in(Ask::LoadImage, |into_r| give(unpacked, into_r))
         .await?;

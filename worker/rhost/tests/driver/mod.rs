@@ -413,6 +413,8 @@ impl Session {
             SendFlags::NOSIGNAL,
         );
         assert_eq!(sent, Ok(frame.len()));
+        // The child has its own now; with ours open it would never see the end.
+        drop(pipe);
     }
 
     /// What R writes when it is asked to.
