@@ -77,10 +77,19 @@ async fn close_and_force_answer_while_r_is_stuck_in_c_and_then_give_everything_b
             (&json!("cancelled"), &json!("forced")),
             "{running}"
         );
-        wait::until("the process and its directory are gone", async || {
-            let over = !processes::exists(stuck.pid) && !stuck.dir.exists();
-            over.then_some(())
-        })
+        let state = format!(
+            "SELECT state FROM sessions WHERE id = '{}'",
+            stuck.session.id
+        );
+        wait::until(
+            "the process, its directory and its row are done with",
+            async || {
+                let over = !processes::exists(stuck.pid)
+                    && !stuck.dir.exists()
+                    && house.sql_value(&state).await == "closed";
+                over.then_some(())
+            },
+        )
         .await;
         // Over is over, also for those who insist.
         client

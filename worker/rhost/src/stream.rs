@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::slice;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::ffi::{self, ANY_FORMAT, InStream, OutStream, Sexp, XDR_FORMAT, f, v};
@@ -21,10 +21,17 @@ pub(crate) const MAGIC: &[u8; 5] = b"RDX2\n";
 /// The version that R writes by default since 3.6.
 const MAGIC_3: &[u8; 5] = b"RDX3\n";
 
+/// How long a wait for the pipe goes on without a look whether an interrupt came.
+const LOOK_AGAIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
 /// The version of the serialization that is written.
 const VERSION: c_int = 2;
 
 /// Why the pipe did not take or give bytes.
+#[derive(Clone, Copy)]
 enum Stop {
     /// A signal came, or it is time to look whether one did.
     Look,
@@ -245,11 +252,11 @@ impl Source {
     }
 }
 
-/// Waits as long as it takes. Unlike a read or write it is never begun again by itself after a signal.
+/// Waits until the pipe is ready. A signal ends the wait, and one that came just before it is seen a moment later.
 fn wait_for(pipe: impl AsFd, what: PollFlags) -> Result<(), Stop> {
-    match poll(&mut [PollFd::new(&pipe, what)], None) {
+    match poll(&mut [PollFd::new(&pipe, what)], Some(&LOOK_AGAIN)) {
+        Ok(0) | Err(Errno::INTR) => Err(Stop::Look),
         Ok(_) => Ok(()),
-        Err(Errno::INTR) => Err(Stop::Look),
         Err(_) => Err(Stop::Broken),
     }
 }

@@ -443,7 +443,7 @@ impl Session {
             SendFlags::NOSIGNAL,
         );
         assert_eq!(sent, Ok(frame.len()));
-        // The end of the pipe is the child's from here on.
+        // The child has its own now; with ours open it would never see the end.
         drop(pipe);
     }
 
