@@ -127,7 +127,7 @@ impl Sink {
             match self.push() {
                 Ok(()) => break,
                 // SAFETY: the caller's promise.
-                Err(stop) => unsafe { heed(&stop, c"the worker stopped reading") },
+                Err(stop) => unsafe { heed(stop, c"the worker stopped reading") },
             }
         }
         // Even while the pipe takes everything at once somebody may want this to end.
@@ -229,7 +229,7 @@ impl Source {
             match self.pull() {
                 Ok(()) => break,
                 // SAFETY: the caller's promise.
-                Err(stop) => unsafe { heed(&stop, c"the saved object ends before its end") },
+                Err(stop) => unsafe { heed(stop, c"the saved object ends before its end") },
             }
         }
         // SAFETY: the caller's promise.
@@ -264,7 +264,7 @@ fn wait_for(pipe: impl AsFd, what: PollFlags) -> Result<(), Stop> {
 /// # Safety
 ///
 /// Runs inside a protected call, and jumps as R does: the caller owns nothing.
-unsafe fn heed(stop: &Stop, broken: &CStr) {
+unsafe fn heed(stop: Stop, broken: &CStr) {
     // SAFETY: the caller's promise.
     unsafe {
         match stop {
