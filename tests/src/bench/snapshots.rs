@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio_util::bytes::BytesMut;
 use warren_common::blobs::{BlobError, BlobKey, Blobs};
 use warren_common::config::{BlobConfig, Secret};
-use warren_common::id::TransferId;
+use warren_common::id::SnapshotId;
 
 use super::BenchError;
 use super::figure::Figure;
@@ -71,9 +71,9 @@ impl SnapshotsStage {
         ])
     }
 
-    /// Brings a file to the store and back.
+    /// Brings a file to the store and back, as one object like a snapshot.
     async fn copy(&self, file: &Path) -> Result<(Duration, Duration), BenchError> {
-        let key = BlobKey::Transfer(TransferId::new());
+        let key = BlobKey::Snapshot(SnapshotId::new());
         let began = Instant::now();
         let mut from = tokio::fs::File::open(file)
             .await
