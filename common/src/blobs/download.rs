@@ -270,7 +270,7 @@ impl Download {
         }
     }
 
-    /// The pieces as a stream. Who takes none of them for [`STALL_LIMIT`] gets no more: whatever they wait in is needed.
+    /// The pieces as a stream. Who takes none of them for a minute gets no more: whatever they wait in is needed.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
         let (pieces, taken) = mpsc::channel(1);
         tokio::spawn(hand_on(self, pieces));

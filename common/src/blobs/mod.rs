@@ -4,7 +4,7 @@
 //! never changed; it is written under a fresh key, becomes visible by the row that points at it, and is deleted after that
 //! row. Every wait has a limit.
 //!
-//! A snapshot is one object, which other programs may read as well. A transfer is an object for each [`SEGMENT`]: nobody knows its
+//! A snapshot is one object, which other programs may read as well. A transfer is an object for each 2 MiB: nobody knows its
 //! length when it begins, and putting an object together of parts costs some stores as much as storing it.
 
 mod download;

@@ -27,7 +27,7 @@ const UNDO_LIMIT: Duration = Duration::from_secs(30);
 
 /// A blob that is being written. Until [`Upload::finish`] says so there is none; dropped before that, it leaves nothing.
 ///
-/// A transfer becomes an object for each [`SEGMENT`]; whatever else becomes one object, of a multipart upload if it is large.
+/// A transfer becomes an object for each 2 MiB; whatever else becomes one object, of a multipart upload if it is large.
 /// Each piece carries its checksum, which the store verifies. The bytes themselves are not signed: over TLS that would be
 /// work done twice, and without TLS whoever can change them can read them as well.
 pub struct Upload {

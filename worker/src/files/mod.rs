@@ -1,7 +1,7 @@
 //! Files of sessions: listed, given out, taken in and removed without R.
 //!
 //! User code owns the working directory and may put anything there under any name: links, pipes, files of millions of names.
-//! Nothing here follows what it planted; see [`WorkDir`].
+//! Nothing here follows what it planted; see `WorkDir`.
 
 mod arrival;
 mod read;
