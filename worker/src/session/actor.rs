@@ -179,7 +179,7 @@ impl Actor {
         }
         loop {
             tokio::select! {
-                _done = &mut self.aside.task => return end,
+                () = self.aside.finished() => return end,
                 letter = self.mail.recv() => match letter {
                     Some(Mail::Close { .. }) => return End::Closed,
                     Some(_other) => {}
