@@ -94,16 +94,15 @@ impl Upload {
             // All of it fits into one object, also when there is nothing of it.
             let bytes = self.take_filling();
             self.unfinished = true;
-            put(self.blobs.clone(), self.key, 0, bytes).await?;
-        } else {
-            if !self.filling.is_empty() {
-                self.send().await?;
-            }
-            while !self.under_way.is_empty() {
-                self.one_done().await?;
-            }
-            self.complete().await?;
+            let only = put(self.blobs.clone(), self.key, 0, bytes);
+            self.under_way.spawn(only);
+        } else if !self.filling.is_empty() {
+            self.send().await?;
         }
+        while !self.under_way.is_empty() {
+            self.one_done().await?;
+        }
+        self.complete().await?;
         self.unfinished = false;
         Ok(self.size)
     }
@@ -275,10 +274,13 @@ impl Drop for Upload {
         };
         let (blobs, key, upload_id) = (self.blobs.clone(), self.key, self.multipart.take());
         let mut under_way = std::mem::take(&mut self.under_way);
+        // Held until the pieces are gone from memory.
+        let place = self.place.take();
         runtime.spawn(async move {
             let undo = async {
-                // What arrives after the end would stay.
-                under_way.shutdown().await;
+                // A piece that is cut off may still arrive, after it was looked for: it is let through first.
+                while under_way.join_next().await.is_some() {}
+                drop(place);
                 blobs.undo(key, upload_id).await
             };
             match tokio::time::timeout(UNDO_LIMIT, undo).await {
