@@ -4,6 +4,7 @@ mod content;
 mod job;
 mod request;
 mod result;
+mod service;
 mod session;
 mod worker;
 
@@ -17,6 +18,7 @@ pub use request::{
 pub use result::{
     Got, GotFile, GotObject, Names, Refusal, RefusalKind, RunResult, SavedSnapshot, ValuePair,
 };
+pub use service::{Parameter, ParameterType};
 pub use session::SessionState;
 pub use worker::{Weakness, WorkerIdentity, WorkerState};
 
