@@ -12,8 +12,10 @@ use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
 use crate::config::ApiConfig;
 use crate::ready::Ready;
+use crate::services::targets::Targets;
 use crate::streams::Streams;
 use crate::submit::Submitter;
+use crate::sweeper::Waiting;
 use crate::watch::{Progress, Watch};
 
 /// The parts of a node.
@@ -38,6 +40,10 @@ pub struct App {
     pub watch: Watch,
     /// Waits for jobs to come further.
     pub progress: Progress,
+    /// What calls of services run.
+    pub targets: Targets,
+    /// How much waits for workers.
+    pub waiting: Waiting,
     /// Places for event streams.
     pub streams: Streams,
     /// Notes which sessions are used.

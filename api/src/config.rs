@@ -116,6 +116,14 @@ pub struct ApiConfig {
         default_value_t = 100
     )]
     pub session_queue_limit: u32,
+    /// How many calls of services may wait for workers; more are refused, as they are counted every few seconds
+    #[arg(
+        id = "call_queue_limit",
+        long = "call-queue-limit",
+        env = "WARREN_CALL_QUEUE_LIMIT",
+        default_value_t = 10_000
+    )]
+    pub call_queue_limit: u32,
     /// Live sessions that one user may have; 0: as many as there is room for
     #[arg(
         id = "sessions_per_user",

@@ -40,6 +40,9 @@ pub enum ApiError {
     /// It was under way, and something else came between.
     #[error("{0}")]
     Conflict(String),
+    /// What was to be called is not what it was when it was looked at.
+    #[error("the service is being published or deleted at this moment; try again")]
+    Changed,
     /// The body is of a wholly wrong type.
     #[error("the body must be application/json, not {0}")]
     UnsupportedMediaType(String),
@@ -117,7 +120,7 @@ impl ApiError {
             Self::TooLarge(_) | Self::ResultTooLarge(_) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException")
             }
-            Self::Conflict(_) => (StatusCode::CONFLICT, "ConflictException"),
+            Self::Conflict(_) | Self::Changed => (StatusCode::CONFLICT, "ConflictException"),
             Self::OutOfRange(_) => (
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "RangeNotSatisfiableException",

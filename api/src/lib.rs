@@ -15,6 +15,7 @@ pub mod middleware;
 pub mod ready;
 pub mod router;
 pub mod routes;
+pub mod services;
 mod start;
 pub mod streams;
 pub mod submit;

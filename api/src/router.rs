@@ -8,7 +8,9 @@ use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::observe;
-use crate::routes::{files, health, jobs, login, sessions, snapshots, status, swagger, workspace};
+use crate::routes::{
+    calls, files, health, jobs, login, services, sessions, snapshots, status, swagger, workspace,
+};
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
 
@@ -70,6 +72,35 @@ fn built() -> Vec<Entry> {
         at(M::GET, "/snapshots", snapshots::list::list),
         at(M::GET, "/snapshots/{id}", snapshots::read::read),
         at(M::DELETE, "/snapshots/{id}", snapshots::delete::delete),
+        at(M::GET, "/services", services::list::all),
+        at(M::GET, "/services/{name}", services::list::of_name),
+        at(M::POST, "/services/{name}", services::publish::publish),
+        at(
+            M::GET,
+            "/services/{name}/{version}",
+            services::list::one,
+        ),
+        at(
+            M::POST,
+            "/services/{name}/{version}",
+            services::publish::publish,
+        ),
+        at(
+            M::PATCH,
+            "/services/{name}/{version}",
+            services::publish::patch,
+        ),
+        at(
+            M::DELETE,
+            "/services/{name}/{version}",
+            services::delete::delete,
+        ),
+        at(M::POST, "/api/{name}/{version}", calls::call::call),
+        at(
+            M::GET,
+            "/api/{name}/{version}/swagger.json",
+            calls::swagger::swagger,
+        ),
         at(M::GET, "/jobs", jobs::list::list),
         at(M::GET, "/jobs/{id}", jobs::read::read),
         at(M::GET, "/jobs/{id}/content", jobs::content::content),
@@ -85,13 +116,6 @@ fn built() -> Vec<Entry> {
 
 /// Known from the contract, for a later release: 501, after the token was checked.
 const LATER: &[(Method, &str, &str)] = &[
-    (Method::GET, "/services", SERVICES),
-    (Method::GET, "/services/{name}", SERVICES),
-    (Method::POST, "/services/{name}", SERVICES),
-    (Method::GET, "/services/{name}/{version}", SERVICES),
-    (Method::POST, "/services/{name}/{version}", SERVICES),
-    (Method::PATCH, "/services/{name}/{version}", SERVICES),
-    (Method::DELETE, "/services/{name}/{version}", SERVICES),
     (Method::GET, "/services/{name}/{version}/pool", POOLS),
     (Method::POST, "/services/{name}/{version}/pool", POOLS),
     (Method::DELETE, "/services/{name}/{version}/pool", POOLS),
@@ -106,8 +130,6 @@ const LATER: &[(Method, &str, &str)] = &[
         "/realtime-services/{name}/{version}",
         REALTIME,
     ),
-    (Method::POST, "/api/{name}/{version}", SERVICES),
-    (Method::GET, "/api/{name}/{version}/swagger.json", SERVICES),
     (Method::POST, "/api/{name}/{version}/batch", BATCH),
     (Method::GET, "/api/{name}/{version}/batch", BATCH),
     (
@@ -144,7 +166,6 @@ const LATER_WITHOUT_TOKEN: &[(Method, &str, &str)] = &[
 ];
 
 const REFRESH: &str = "renewing and revoking of tokens";
-const SERVICES: &str = "services";
 const POOLS: &str = "pools of services";
 const REALTIME: &str = "realtime services";
 const BATCH: &str = "batch executions";

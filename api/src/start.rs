@@ -21,8 +21,10 @@ use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{AdminConfig, ApiConfig, BadSetting};
 use crate::ready::Ready;
+use crate::services::targets::Targets;
 use crate::streams::Streams;
 use crate::submit::Submitter;
+use crate::sweeper::Waiting;
 use crate::watch::{Progress, Watch};
 use crate::{router, sweeper, upkeep};
 
@@ -137,6 +139,8 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         )),
         watch: Watch::new(stop.hard.clone()),
         progress: Progress::default(),
+        targets: Targets::default(),
+        waiting: Waiting::default(),
         streams: Streams::new(config.streams.limit, config.streams.limit_of_caller),
         activity: Activity::new(config.idle()),
         leaving: stop.soft.clone(),
@@ -153,6 +157,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     beside.spawn(sweeper::run(
         app.db.clone(),
         app.broker.clone(),
+        app.waiting.clone(),
         app.config.lease,
     ));
     beside.spawn(app.progress.clone().poll(app.db.clone()));

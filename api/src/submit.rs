@@ -10,13 +10,16 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use warren_common::group::Group;
 use warren_common::id::{ApiId, JobId, SessionId, WorkerId};
-use warren_common::model::Lane;
+use warren_common::model::{Lane, PublishRequest};
 use warren_common::queue::{Broker, Notice, QueueName};
-use warren_common::store::jobs::{self, IdempotencyKey, KeyVerdict, NewJob, Verdict};
+use warren_common::store::jobs::{self, IdempotencyKey, KeyVerdict, NewCall, NewJob, Verdict};
+use warren_common::store::services::{self, Reserved};
 use warren_common::store::sessions::{self, Stored};
 use warren_common::store::{Conn, Db, DbError};
 
-pub use work::{Opening, Placed, Work, no_session, session_over};
+pub use work::{
+    Opening, Placed, Publishing, Work, no_service, no_session, not_yours, session_over,
+};
 
 use work::quota_reached;
 
@@ -49,6 +52,26 @@ enum First {
 
 /// What a group answers: what became of a job, or why that is not known, and the job is given back.
 type Grouped = Result<Verdict, Box<(DbError, NewJob)>>;
+/// The same for calls: whether what is called is still the same.
+type GroupedCall = Result<bool, Box<(DbError, NewCall)>>;
+
+/// Whom to tell of a job.
+#[derive(Debug, Clone, Copy)]
+enum About {
+    Opening,
+    Turn(SessionId, Option<Lane>),
+    Call,
+}
+
+impl About {
+    fn of(work: &Work) -> Self {
+        match work {
+            Work::Open(_) => Self::Opening,
+            Work::Turn(job) => Self::Turn(job.session, job.kind.lane()),
+            Work::Publish(_) | Work::Call(_) => Self::Call,
+        }
+    }
+}
 
 /// Stores jobs and tells workers.
 pub struct Submitter {
@@ -59,6 +82,7 @@ pub struct Submitter {
     /// Live sessions that one owner may have; 0: however many.
     quota: u32,
     group: Group<NewJob, Grouped>,
+    calls: Group<NewCall, GroupedCall>,
 }
 
 impl Submitter {
@@ -69,6 +93,11 @@ impl Submitter {
             let (db, broker) = (storing.clone(), telling.clone());
             async move { flush(&db, &broker, api, waiting_limit, jobs).await }
         });
+        let storing = db.clone();
+        let calls = Group::start(LARGEST_GROUP, move |calls| {
+            let db = storing.clone();
+            async move { flush_calls(&db, api, calls).await }
+        });
         Self {
             db,
             broker,
@@ -76,6 +105,7 @@ impl Submitter {
             waiting_limit,
             quota,
             group,
+            calls,
         }
     }
 
@@ -103,10 +133,7 @@ impl Submitter {
             return Err(ApiError::unavailable("RabbitMQ cannot be reached"));
         }
         let job = work.job();
-        let about = match &work {
-            Work::Open(_) => None,
-            Work::Turn(job) => Some((job.session, job.kind.lane())),
-        };
+        let about = About::of(&work);
         match self.store(work, key.as_ref()).await? {
             Tried::Stored(worker) => {
                 self.tell(job, about, worker);
@@ -205,6 +232,18 @@ impl Submitter {
                     Err(_stopped) => Err(ApiError::InDoubt(id)),
                 }
             }
+            Work::Call(call) if key.is_none() => {
+                let id = call.id;
+                match self.calls.submit(call).await {
+                    Ok(Ok(true)) => Ok(First::Told(Tried::Stored(None))),
+                    Ok(Ok(false)) => Ok(First::Told(Tried::Refused(ApiError::Changed))),
+                    Ok(Err(failed)) => {
+                        let (error, call) = *failed;
+                        Ok(First::Failed(error, Work::Call(call)))
+                    }
+                    Err(_stopped) => Err(ApiError::InDoubt(id)),
+                }
+            }
             work => Ok(match self.try_alone(&work, key).await {
                 Ok(tried) => First::Told(tried),
                 Err(error) => First::Failed(error, work),
@@ -214,16 +253,21 @@ impl Submitter {
 
     async fn try_alone(&self, work: &Work, key: Option<&IdempotencyKey>) -> Result<Tried, DbError> {
         let mut conn = self.db.conn().await?;
-        let Some(key) = key else {
+        let needs_transaction = key.is_some() || matches!(work, Work::Publish(_));
+        if !needs_transaction {
             return self.put(&mut conn, work).await;
-        };
+        }
         let mut tx = conn.begin("submit::with_key").await?;
         let tried = self.put(&mut tx, work).await?;
         if !matches!(tried, Tried::Stored(_)) {
             tx.roll_back("submit::with_key").await?;
             return Ok(tried);
         }
-        if jobs::remember(&mut tx, key, work.job()).await? {
+        let remembered = match key {
+            Some(key) => jobs::remember(&mut tx, key, work.job()).await?,
+            None => true,
+        };
+        if remembered {
             tx.commit("submit::with_key").await?;
             Ok(tried)
         } else {
@@ -256,18 +300,60 @@ impl Submitter {
                 let verdict = verdicts.into_iter().next();
                 Ok(tried(verdict.unwrap_or(Verdict::UnknownSession), limit))
             }
+            Work::Publish(publishing) => self.put_publication(conn, publishing).await,
+            Work::Call(call) => {
+                let calls = std::slice::from_ref(call);
+                let accepted = jobs::submit_calls(conn, self.api, calls).await?;
+                Ok(if accepted.first() == Some(&true) {
+                    Tried::Stored(None)
+                } else {
+                    Tried::Refused(ApiError::Changed)
+                })
+            }
+        }
+    }
+
+    async fn put_publication(
+        &self,
+        conn: &mut Conn,
+        publishing: &Publishing,
+    ) -> Result<Tried, DbError> {
+        let Publishing { new, change } = publishing;
+        let request = |version| {
+            let request = PublishRequest {
+                version,
+                fresh: new.fresh.is_some(),
+                content: new.content,
+                change: change.clone(),
+            };
+            // Strings, ids and JSON that was read once: nothing of it can fail.
+            serde_json::to_vec(&request).unwrap_or_default()
+        };
+        let refused = |error| Ok(Tried::Refused(error));
+        match services::reserve(conn, self.api, new, request).await? {
+            Reserved::Yes(_version) => Ok(Tried::Stored(None)),
+            Reserved::NotYours => refused(not_yours(&new.name)),
+            Reserved::Unknown => refused(no_service(&new.name, &new.version)),
+            Reserved::Exists => refused(ApiError::Conflict(format!(
+                "the service {:?} has the version {:?} already; change it with PATCH, or publish another version",
+                new.name, new.version
+            ))),
+            Reserved::NoSnapshot => refused(ApiError::BadRequest(
+                "snapshotId names no snapshot of yours; GET /snapshots lists them".to_owned(),
+            )),
         }
     }
 
     /// Tells a worker, without anybody waiting for it: the sweeper repeats what gets lost.
-    fn tell(&self, job: JobId, about: Option<(SessionId, Option<Lane>)>, worker: Option<WorkerId>) {
+    fn tell(&self, job: JobId, about: About, worker: Option<WorkerId>) {
         let (queue, notice) = match (about, worker) {
-            (None, _) => (QueueName::SessionsNew, Notice::OpenSessionV1 { job }),
-            (Some((session, lane)), Some(worker)) => {
+            (About::Opening, _) => (QueueName::SessionsNew, Notice::OpenSessionV1 { job }),
+            (About::Call, _) => (QueueName::Calls, Notice::CallV1 { job }),
+            (About::Turn(session, lane), Some(worker)) => {
                 (QueueName::Worker(worker), Notice::work(session, lane))
             }
             // Whoever opens the session sees what waits in it.
-            (Some(_), None) => return,
+            (About::Turn(..), None) => return,
         };
         notify(&self.broker, queue, notice);
     }
@@ -303,6 +389,20 @@ async fn flush(
         Err(error) => jobs
             .into_iter()
             .map(|job| Err(Box::new((error.clone(), job))))
+            .collect(),
+    }
+}
+
+async fn flush_calls(db: &Db, api: ApiId, calls: Vec<NewCall>) -> Vec<GroupedCall> {
+    let stored = async {
+        let mut conn = db.conn().await?;
+        jobs::submit_calls(&mut conn, api, &calls).await
+    };
+    match stored.await {
+        Ok(accepted) => accepted.into_iter().map(Ok).collect(),
+        Err(error) => calls
+            .into_iter()
+            .map(|call| Err(Box::new((error.clone(), call))))
             .collect(),
     }
 }

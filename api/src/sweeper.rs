@@ -2,10 +2,12 @@
 
 mod contact;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
-use warren_common::model::Lane;
+use warren_common::model::{JobKind, Lane};
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::sweep::{self, Silent, Swept};
 use warren_common::store::{Db, jobs};
@@ -22,8 +24,27 @@ const SILENT_LIMIT: i64 = 200;
 /// Between two counts of what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
+/// How much waits for workers, as it was counted last.
+#[derive(Clone, Default)]
+pub struct Waiting {
+    calls: Arc<AtomicU32>,
+}
+
+impl Waiting {
+    /// Calls that nobody has claimed.
+    pub fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, queued: &[(JobKind, i64, f64)]) {
+        let calls = queued.iter().find(|(kind, ..)| *kind == JobKind::Call);
+        let calls = calls.map_or(0, |(_, jobs, _)| u32::try_from(*jobs).unwrap_or(u32::MAX));
+        self.calls.store(calls, Ordering::Relaxed);
+    }
+}
+
 /// Sweeps for ever.
-pub async fn run(db: Db, broker: Broker, lease: Duration) {
+pub async fn run(db: Db, broker: Broker, waiting: Waiting, lease: Duration) {
     let mut pace = tokio::time::interval(LONGEST_INTERVAL.min(lease / 6));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut contact = Contact::new(lease);
@@ -48,6 +69,7 @@ pub async fn run(db: Db, broker: Broker, lease: Duration) {
             counted = Some(Instant::now());
             if let Ok(queued) = jobs::queued_by_kind(&db).await {
                 metrics().queued(&queued);
+                waiting.count(&queued);
             }
         }
     }
@@ -63,12 +85,15 @@ fn report(broker: &Broker, swept: Swept) {
         let Silent {
             job,
             opens,
+            calls,
             aside,
             at,
         } = silent;
         if opens {
             let notice = Notice::OpenSessionV1 { job };
             notify(broker, QueueName::SessionsNew, notice);
+        } else if calls {
+            notify(broker, QueueName::Calls, Notice::CallV1 { job });
         } else if let Some((session, worker)) = at {
             let lane = aside.then_some(Lane::Aside);
             notify(
@@ -86,11 +111,8 @@ fn report(broker: &Broker, swept: Swept) {
         notify(broker, QueueName::Control(worker), notice);
     }
     for (job, session, worker) in swept.cancels {
-        notify(
-            broker,
-            QueueName::Control(worker),
-            Notice::CancelV1 { session, job },
-        );
+        let notice = Notice::cancel(session, job);
+        notify(broker, QueueName::Control(worker), notice);
     }
     for (job, api) in swept.ended {
         let notice = Notice::FinishedV1 { job, left: None };

@@ -75,6 +75,14 @@ id!(
     SnapshotId
 );
 id!(
+    /// Names one version of a service, from its publication to its deletion.
+    VersionId
+);
+id!(
+    /// Names what a version of a service consists of; another one after each publication.
+    ContentId
+);
+id!(
     /// Names bytes on their way between a caller and a session.
     TransferId
 );

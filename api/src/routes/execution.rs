@@ -64,6 +64,7 @@ mod tests {
             error_message: error.to_owned(),
             output_parameters: Vec::new(),
             changed_files: Vec::new(),
+            output_files: Vec::new(),
         });
         Outcome {
             state,

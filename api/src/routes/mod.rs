@@ -1,12 +1,14 @@
 //! One endpoint, one file: request, reply, handler, tests.
 
 mod accepted;
+pub mod calls;
 mod download;
 mod execution;
 pub mod files;
 pub mod health;
 pub mod jobs;
 pub mod login;
+pub mod services;
 pub mod sessions;
 pub mod snapshots;
 pub mod status;

@@ -1,8 +1,9 @@
 //! What is to be stored, and what came of it.
 
 use warren_common::id::{JobId, PrincipalId, SessionId};
-use warren_common::model::SessionState;
-use warren_common::store::jobs::NewJob;
+use warren_common::model::{Change, SessionState};
+use warren_common::store::jobs::{NewCall, NewJob};
+use warren_common::store::services::NewPublication;
 
 use crate::error::ApiError;
 
@@ -23,6 +24,15 @@ pub struct Opening {
     pub traceparent: String,
 }
 
+/// A version of a service to be made or changed.
+#[derive(Debug)]
+pub struct Publishing {
+    /// Where, and by whom.
+    pub new: NewPublication,
+    /// What of.
+    pub change: Change,
+}
+
 /// A job to be stored.
 #[derive(Debug)]
 pub enum Work {
@@ -30,6 +40,10 @@ pub enum Work {
     Open(Opening),
     /// It takes its turn in one.
     Turn(NewJob),
+    /// It publishes a service.
+    Publish(Box<Publishing>),
+    /// It calls one.
+    Call(NewCall),
 }
 
 impl Work {
@@ -37,6 +51,8 @@ impl Work {
         match self {
             Self::Open(opening) => opening.job,
             Self::Turn(job) => job.id,
+            Self::Publish(publishing) => publishing.new.job,
+            Self::Call(call) => call.id,
         }
     }
 }
@@ -68,5 +84,19 @@ pub(super) fn quota_reached(live: i64) -> ApiError {
     ApiError::Forbidden(format!(
         "you have {live} sessions, as many as one user may have (WARREN_SESSIONS_PER_USER); GET /sessions lists them, close one \
          with DELETE /sessions/{{id}}"
+    ))
+}
+
+/// The name of the service belongs to somebody else.
+pub fn not_yours(name: &str) -> ApiError {
+    ApiError::Forbidden(format!(
+        "the service name {name:?} belongs to somebody else; publish under another name"
+    ))
+}
+
+/// There is no such version, or it cannot be called yet.
+pub fn no_service(name: &str, version: &str) -> ApiError {
+    ApiError::NotFound(format!(
+        "there is no service {name:?} with the version {version:?}; GET /services/{name} lists its versions"
     ))
 }

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use tokio::time::MissedTickBehavior;
 use warren_common::blobs::{BlobError, BlobKey, Blobs, Listed};
 use warren_common::store::chores::{self, Chore};
-use warren_common::store::{Db, DbError, retention, transfers};
+use warren_common::store::{Db, DbError, retention, services, transfers};
 use warren_common::telemetry::{chain, metrics};
 
 /// The longest time between two looks at the whole bucket.
@@ -63,6 +63,23 @@ pub(super) async fn remove_expired_transfers(db: &Db, blobs: &Blobs) -> Result<(
     }
 }
 
+/// Removes contents of services whose place another took longer than `keep` ago, and then copies of snapshots that none names.
+pub(super) async fn remove_over_contents(
+    db: &Db,
+    blobs: &Blobs,
+    keep: Duration,
+) -> Result<(), Problem> {
+    loop {
+        let over = services::remove_over(db, keep, BATCH).await?;
+        metrics().removed("service_contents", over.removed as u64);
+        let keys = over.copies.into_iter().map(BlobKey::Service).collect();
+        delete(blobs, "service_copies", keys).await?;
+        if i64::try_from(over.removed).unwrap_or(i64::MAX) < BATCH {
+            return Ok(());
+        }
+    }
+}
+
 /// Goes through the bucket page by page. A blob is stored before its row, so one without a row may have it soon: only after `keep`
 /// is it nobody's.
 async fn remove_orphans(db: &Db, blobs: &Blobs, keep: Duration) -> Result<(), Problem> {
@@ -88,21 +105,28 @@ async fn remove_orphans(db: &Db, blobs: &Blobs, keep: Duration) -> Result<(), Pr
 }
 
 async fn without_row(db: &Db, keys: HashSet<BlobKey>) -> Result<Vec<BlobKey>, DbError> {
-    let (mut snapshot_ids, mut transfer_ids) = (Vec::new(), Vec::new());
+    let (mut snapshot_ids, mut transfer_ids, mut copies) = (Vec::new(), Vec::new(), Vec::new());
     for key in &keys {
         match key {
             BlobKey::Snapshot(id) => snapshot_ids.push(*id),
             BlobKey::Transfer(id) => transfer_ids.push(*id),
+            BlobKey::Service(id) => copies.push(*id),
         }
     }
     let mut known = HashSet::new();
     if !snapshot_ids.is_empty() {
         let named = retention::known_snapshots(db, &snapshot_ids).await?;
         known.extend(named.into_iter().map(BlobKey::Snapshot));
+        let wanted = services::wanted_snapshots(db, &snapshot_ids).await?;
+        known.extend(wanted.into_iter().map(BlobKey::Snapshot));
     }
     if !transfer_ids.is_empty() {
         let named = transfers::known(db, &transfer_ids).await?;
         known.extend(named.into_iter().map(BlobKey::Transfer));
+    }
+    if !copies.is_empty() {
+        let named = services::known_copies(db, &copies).await?;
+        known.extend(named.into_iter().map(BlobKey::Service));
     }
     Ok(keys.difference(&known).copied().collect())
 }

@@ -9,7 +9,7 @@ use warren_common::store::retention::{self, Step, Walk};
 use warren_common::store::{Db, DbError};
 use warren_common::telemetry::{chain, metrics};
 
-use super::blobs::remove_expired_transfers;
+use super::blobs::{remove_expired_transfers, remove_over_contents};
 use crate::config::RetentionConfig;
 
 /// The longest time between two rounds.
@@ -61,6 +61,10 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     walk("workers", |at| retention::workers(db, at, keep.workers)).await;
     // Not a walk: one step after the other takes what expired first.
     walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
+    if let Err(error) = remove_over_contents(db, blobs, keep.jobs).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "Contents of services could not all be removed");
+    }
     if let Err(error) = remove_expired_transfers(db, blobs).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Expired transfers could not all be removed");

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::{SnapshotId, TransferId};
+use crate::id::{ContentId, SnapshotId, TransferId};
 
 /// What a blob holds, and so its key in the bucket. A transfer of more than a segment is several objects, the second of which has
 /// the key `transfers/{id}.1`.
@@ -13,6 +13,8 @@ pub enum BlobKey {
     Snapshot(SnapshotId),
     /// Bytes on their way between a caller and a session: `transfers/{id}`.
     Transfer(TransferId),
+    /// The copy of a snapshot that a published service has for itself: `services/{id}.zip`.
+    Service(ContentId),
 }
 
 impl BlobKey {
@@ -30,24 +32,30 @@ impl fmt::Display for BlobKey {
         match self {
             Self::Snapshot(id) => write!(f, "snapshots/{id}.zip"),
             Self::Transfer(id) => write!(f, "transfers/{id}"),
+            Self::Service(id) => write!(f, "services/{id}.zip"),
         }
     }
 }
 
 /// A key that no blob of ours has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no key of a blob: expected snapshots/{{id}}.zip or transfers/{{id}}")]
+#[error(
+    "no key of a blob: expected snapshots/{{id}}.zip, services/{{id}}.zip or transfers/{{id}}"
+)]
 pub struct ForeignKey;
 
 impl FromStr for BlobKey {
     type Err = ForeignKey;
 
     fn from_str(key: &str) -> Result<Self, ForeignKey> {
+        let zip = |name: &str| name.strip_suffix(".zip").map(str::to_owned);
         let read = match key.split_once('/') {
-            Some(("snapshots", name)) => name
-                .strip_suffix(".zip")
+            Some(("snapshots", name)) => zip(name)
                 .and_then(|id| id.parse().ok())
                 .map(Self::Snapshot),
+            Some(("services", name)) => zip(name)
+                .and_then(|id| id.parse().ok())
+                .map(Self::Service),
             Some(("transfers", object)) => {
                 let (id, nth) = object.split_once('.').unwrap_or((object, "0"));
                 let read = id.parse().ok().zip(nth.parse().ok());
@@ -74,6 +82,7 @@ mod tests {
         for key in [
             BlobKey::Snapshot(SnapshotId::new()),
             BlobKey::Transfer(TransferId::new()),
+            BlobKey::Service(ContentId::new()),
         ] {
             assert_eq!(key.object(0).parse(), Ok(key));
         }
@@ -101,6 +110,7 @@ mod tests {
             format!("transfers/{}", id.uuid().simple()),
             format!("snapshots/{id}"),
             format!("services/{id}/x.zip"),
+            format!("services/{id}"),
             format!("/transfers/{id}"),
             "transfers/".to_owned(),
         ] {

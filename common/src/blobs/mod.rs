@@ -132,7 +132,7 @@ impl Blobs {
     /// Removes a blob. There is nothing wrong with one that is gone already.
     pub async fn delete(&self, key: BlobKey) -> Result<(), BlobError> {
         match key {
-            BlobKey::Snapshot(_) => self.delete_object(key.to_string()).await,
+            BlobKey::Snapshot(_) | BlobKey::Service(_) => self.delete_object(key.to_string()).await,
             BlobKey::Transfer(_) => loop {
                 let objects = self.objects_of(key).await?;
                 if objects.is_empty() {

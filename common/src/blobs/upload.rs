@@ -110,7 +110,7 @@ impl Upload {
     fn piece_size(&self) -> usize {
         match self.key {
             BlobKey::Transfer(_) => SEGMENT,
-            BlobKey::Snapshot(_) => PART,
+            BlobKey::Snapshot(_) | BlobKey::Service(_) => PART,
         }
     }
 

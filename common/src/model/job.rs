@@ -29,6 +29,10 @@ words! {
         CreateSnapshot = "create_snapshot",
         /// Bring a saved workspace and working directory into the session.
         LoadSnapshot = "load_snapshot",
+        /// Make a version of a service, or change one.
+        Publish = "publish",
+        /// Run a service once.
+        Call = "call",
     }
 }
 
@@ -43,10 +47,15 @@ words! {
 }
 
 impl JobKind {
-    /// The lane of jobs of this kind; none for the one that makes the session.
+    /// Whether a job of this kind belongs to no session and may be tried again when its worker is lost.
+    pub const fn is_stateless(self) -> bool {
+        matches!(self, Self::Publish | Self::Call)
+    }
+
+    /// The lane of jobs of this kind; none for what does not take its turn in a session that is open.
     pub const fn lane(self) -> Option<Lane> {
         match self {
-            Self::OpenSession => None,
+            Self::OpenSession | Self::Publish | Self::Call => None,
             Self::Execute
             | Self::ListObjects
             | Self::GetObject
@@ -158,7 +167,10 @@ mod tests {
 
     #[test]
     fn the_table_says_the_same_words() {
-        let sql = include_str!("../../../migrations/0004_hot_path.sql");
+        let sql = concat!(
+            include_str!("../../../migrations/0004_hot_path.sql"),
+            include_str!("../../../migrations/0006_services.sql")
+        );
         let states: Vec<_> = JobState::ALL.iter().map(|state| state.word()).collect();
         let lanes: Vec<_> = Lane::ALL.iter().map(|lane| lane.word()).collect();
         let kinds: Vec<_> = JobKind::ALL.iter().map(|kind| kind.word()).collect();

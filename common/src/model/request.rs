@@ -36,7 +36,7 @@ pub struct ExecuteRequest {
 }
 
 /// A named value on its way into R, as exact JSON.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InputParameter {
     /// Name in the workspace.
     pub name: String,

@@ -18,6 +18,18 @@ pub struct RunResult {
     pub output_parameters: Vec<ValuePair>,
     /// Files of the working directory that the run made or changed.
     pub changed_files: Vec<String>,
+    /// Files that a call of a service returns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_files: Vec<OutputFile>,
+}
+
+/// A file that a service declares as its output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFile {
+    /// Its name in the working directory.
+    pub name: String,
+    /// What was in it, as base64; none when the call wrote no such file.
+    pub content: Option<String>,
 }
 
 /// A named value on its way out of R, as exact JSON.

@@ -36,6 +36,18 @@ pub enum Notice {
         /// Which job: another one is not touched.
         job: JobId,
     },
+    /// A service is to be called or published.
+    #[serde(rename = "call_v1")]
+    CallV1 {
+        /// The job.
+        job: JobId,
+    },
+    /// A call or a publication that you may be running is to be cancelled.
+    #[serde(rename = "cancel_call_v1")]
+    CancelCallV1 {
+        /// Which.
+        job: JobId,
+    },
     /// A session that you hold is to be closed.
     #[serde(rename = "close_v1")]
     CloseV1 {
@@ -77,6 +89,14 @@ impl Notice {
         match lane {
             Some(Lane::Aside) => Self::AsideWorkV1 { session },
             Some(Lane::Ordered) | None => Self::SessionWorkV1 { session },
+        }
+    }
+
+    /// What the worker that runs a job is told when somebody wants it to stop.
+    pub const fn cancel(session: Option<SessionId>, job: JobId) -> Self {
+        match session {
+            Some(session) => Self::CancelV1 { session, job },
+            None => Self::CancelCallV1 { job },
         }
     }
 
@@ -127,6 +147,8 @@ impl Notice {
             Self::SessionWorkV1 { .. } => "session_work_v1",
             Self::AsideWorkV1 { .. } => "aside_work_v1",
             Self::CancelV1 { .. } => "cancel_v1",
+            Self::CallV1 { .. } => "call_v1",
+            Self::CancelCallV1 { .. } => "cancel_call_v1",
             Self::CloseV1 { .. } => "close_v1",
             Self::FinishedV1 { .. } => "finished_v1",
         }
@@ -139,7 +161,7 @@ mod tests {
 
     const ID: &str = "0190b0c0-0000-7000-8000-000000000001";
 
-    fn golden() -> [(Notice, String); 6] {
+    fn golden() -> [(Notice, String); 8] {
         let session: SessionId = ID.parse().unwrap();
         let job: JobId = ID.parse().unwrap();
         let left = Finished {
@@ -164,6 +186,14 @@ mod tests {
             (
                 Notice::CancelV1 { session, job },
                 format!(r#"{{"kind":"cancel_v1","args":{{"session":"{ID}","job":"{ID}"}}}}"#),
+            ),
+            (
+                Notice::CallV1 { job },
+                format!(r#"{{"kind":"call_v1","args":{{"job":"{ID}"}}}}"#),
+            ),
+            (
+                Notice::CancelCallV1 { job },
+                format!(r#"{{"kind":"cancel_call_v1","args":{{"job":"{ID}"}}}}"#),
             ),
             (
                 Notice::CloseV1 {

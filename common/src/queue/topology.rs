@@ -26,6 +26,8 @@ pub enum Role {
 pub enum QueueName {
     /// Sessions to be opened; every worker with a free place.
     SessionsNew,
+    /// Services to be called or published; every worker with a free place for that.
+    Calls,
     /// Work for the sessions of one worker.
     Worker(WorkerId),
     /// Cancel and close for the sessions of one worker: never behind work.
@@ -41,6 +43,7 @@ impl QueueName {
     pub fn on_broker(self, prefix: &str) -> String {
         match self {
             Self::SessionsNew => format!("{prefix}sessions.new"),
+            Self::Calls => format!("{prefix}calls"),
             Self::Worker(id) => format!("{prefix}worker.{id}"),
             Self::Control(id) => format!("{prefix}control.{id}"),
             Self::Api(id) => format!("{prefix}api.{id}"),
@@ -50,7 +53,7 @@ impl QueueName {
 
     /// True for queues that outlive processes: their messages are written to disk.
     pub const fn is_shared(self) -> bool {
-        matches!(self, Self::SessionsNew | Self::Dead)
+        matches!(self, Self::SessionsNew | Self::Calls | Self::Dead)
     }
 }
 
@@ -70,7 +73,8 @@ impl Topology {
             Role::Api(id) => &[QueueName::Api(id)],
             Role::Worker(id) => &[QueueName::Worker(id), QueueName::Control(id)],
         };
-        for queue in [QueueName::Dead, QueueName::SessionsNew].iter().chain(own) {
+        let shared = [QueueName::Dead, QueueName::SessionsNew, QueueName::Calls];
+        for queue in shared.iter().chain(own) {
             self.declare_one(channel, *queue).await?;
         }
         Ok(())

@@ -29,6 +29,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0005_upkeep",
         include_str!("../../../migrations/0005_upkeep.sql"),
     ),
+    (
+        6,
+        "0006_services",
+        include_str!("../../../migrations/0006_services.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod migrate;
 pub mod principals;
 pub mod retention;
+pub mod services;
 pub mod sessions;
 pub mod snapshots;
 pub mod sweep;

@@ -5,7 +5,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Conn, Db, DbError};
+use super::{Conn, Db, DbError, services};
 use crate::id::{ApiId, JobId, SessionId, WorkerId};
 
 /// One pass holds this, so that the nodes of a fleet do not all do the same work at once.
@@ -22,8 +22,8 @@ pub struct Swept {
     pub silent: Vec<Silent>,
     /// Sessions that have been closing for a while, and who holds them.
     pub closing: Vec<(SessionId, WorkerId)>,
-    /// Running jobs that were to be cancelled a while ago, their sessions, and who runs them.
-    pub cancels: Vec<(JobId, SessionId, WorkerId)>,
+    /// Running jobs that were to be cancelled a while ago, their sessions if they have some, and who runs them.
+    pub cancels: Vec<(JobId, Option<SessionId>, WorkerId)>,
 }
 
 /// A queued job of which nobody has heard for a while.
@@ -33,6 +33,8 @@ pub struct Silent {
     pub job: JobId,
     /// It opens a session.
     pub opens: bool,
+    /// It calls or publishes a service.
+    pub calls: bool,
     /// It needs no R.
     pub aside: bool,
     /// Its session and the worker that holds it, for jobs of open sessions.
@@ -74,6 +76,7 @@ pub async fn pass(
     let closing = unheard_closes(&mut tx).await?;
     let cancels = unheard_cancels(&mut tx).await?;
     forget_old_keys(&mut tx).await?;
+    services::free_unpublished(&mut tx).await?;
     tx.commit("sweep::pass").await?;
     Ok(Some(Swept {
         dead,
@@ -97,7 +100,7 @@ async fn declare_dead(tx: &mut Conn) -> Result<Vec<WorkerId>, DbError> {
 }
 
 /// Sessions and running jobs whose worker is not alive, whenever it died: sessions and their jobs are lost, opening a
-/// session is tried again up to three times.
+/// session, calls and publications are tried again up to three times.
 async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, DbError> {
     const SESSIONS: &str = "-- sweep::lost_sessions
         UPDATE sessions s
@@ -108,11 +111,16 @@ async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, Db
     const JOBS: &str = "-- sweep::lost_jobs
         WITH lost AS (
             UPDATE jobs j
-               SET state = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN 'queued' ELSE 'lost' END,
-                   finished_at = CASE WHEN j.kind = 'open_session' AND j.attempt < 3 THEN NULL ELSE now() END,
+               SET state = CASE WHEN NOT again.ok THEN 'lost'
+                                WHEN j.cancel_requested_at IS NOT NULL AND j.kind <> 'open_session' THEN 'cancelled'
+                                ELSE 'queued' END,
+                   finished_at = CASE WHEN again.ok AND (j.cancel_requested_at IS NULL OR j.kind = 'open_session')
+                                      THEN NULL ELSE now() END,
                    reason = 'its worker was lost while it ran',
                    noticed_at = now() - interval '1 hour'
-             WHERE j.state = 'running' AND j.attempt > 0
+              FROM (SELECT id, kind IN ('open_session', 'call', 'publish') AND attempt < 3 AS ok FROM jobs
+                     WHERE state = 'running' AND attempt > 0) again
+             WHERE j.id = again.id AND j.state = 'running' AND j.attempt > 0
                AND NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.epoch = j.epoch
                                   AND w.state IN ('alive', 'draining'))
             RETURNING j.id, j.api_id, j.kind, j.session_id, j.finished_at IS NOT NULL AS final
@@ -169,7 +177,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
             SELECT j.id FROM jobs j LEFT JOIN sessions s ON s.id = j.session_id
              WHERE j.state = 'queued' AND j.notices > 0 AND j.noticed_at < now() - interval '2 seconds'
                AND j.noticed_at < now() - least(60, 2 ^ least(j.notices, 6)) * interval '1 second'
-               AND (j.kind = 'open_session'
+               AND (j.kind IN ('open_session', 'call', 'publish')
                     OR s.state = 'open' AND j.lane = 'aside'
                     OR s.state = 'open'
                        AND NOT EXISTS (SELECT FROM jobs r
@@ -182,7 +190,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
         )
         UPDATE jobs j SET noticed_at = now(), notices = j.notices + 1
           FROM due d WHERE j.id = d.id
-        RETURNING j.id, j.kind = 'open_session' AS opens, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
+        RETURNING j.id, j.kind = 'open_session' AS opens, j.kind IN ('call', 'publish') AS calls, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
                   (SELECT s.worker_id FROM sessions s WHERE s.id = j.session_id) AS worker_id";
     let rows = tx.query("sweep::silent", SQL, &[&limit]).await?;
     let silent = |row: &Row| {
@@ -195,6 +203,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
         Silent {
             job: JobId::from_uuid(row.get("id")),
             opens: row.get("opens"),
+            calls: row.get("calls"),
             aside: row.get("aside"),
             at: session.zip(worker),
         }
@@ -220,19 +229,22 @@ async fn unheard_closes(tx: &mut Conn) -> Result<Vec<(SessionId, WorkerId)>, DbE
 
 /// Wishes to cancel that nobody has obeyed for two seconds; a hundred a pass. R that does not listen is among them, and
 /// hearing it again does it no harm.
-async fn unheard_cancels(tx: &mut Conn) -> Result<Vec<(JobId, SessionId, WorkerId)>, DbError> {
+async fn unheard_cancels(
+    tx: &mut Conn,
+) -> Result<Vec<(JobId, Option<SessionId>, WorkerId)>, DbError> {
     const SQL: &str = "-- sweep::unheard_cancels
         SELECT id, session_id, worker_id FROM jobs
-         WHERE state = 'running' AND attempt > 0 AND session_id IS NOT NULL
+         WHERE state = 'running' AND attempt > 0
            AND cancel_requested_at < now() - interval '2 seconds'
          LIMIT 100";
     let rows = tx.query("sweep::unheard_cancels", SQL, &[]).await?;
     let cancel = |row: &Row| {
-        let (job, session) = (
+        let session: Option<Uuid> = row.get("session_id");
+        (
             JobId::from_uuid(row.get("id")),
-            SessionId::from_uuid(row.get("session_id")),
-        );
-        (job, session, WorkerId::from_uuid(row.get("worker_id")))
+            session.map(SessionId::from_uuid),
+            WorkerId::from_uuid(row.get("worker_id")),
+        )
     };
     Ok(rows.iter().map(cancel).collect())
 }

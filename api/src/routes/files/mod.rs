@@ -9,6 +9,8 @@ pub mod upload;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
+pub(super) use name::checked;
+
 use crate::app::Shared;
 use crate::error::ApiError;
 

@@ -6,7 +6,7 @@ use crate::error::ApiError;
 const LONGEST: usize = 255;
 
 /// The name, if it is one of a file at the top of a directory.
-pub(super) fn checked(name: &str) -> Result<&str, ApiError> {
+pub(in crate::routes) fn checked(name: &str) -> Result<&str, ApiError> {
     let problem = if name.is_empty() {
         "is empty"
     } else if name.len() > LONGEST {

@@ -97,9 +97,9 @@ pub(super) async fn ask_to_cancel(
         CancelVerdict::AskedOf(worker, session) => {
             if let Some(session) = session {
                 app.activity.note(session);
-                let notice = Notice::CancelV1 { session, job };
-                notify(&app.broker, QueueName::Control(worker), notice);
             }
+            let notice = Notice::cancel(session, job);
+            notify(&app.broker, QueueName::Control(worker), notice);
             Ok("cancelling was asked for")
         }
         CancelVerdict::Over => Ok("the job had ended already"),

@@ -13,6 +13,7 @@ use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Id, Params};
+use crate::routes::calls::CallResponse;
 use crate::routes::execution::ExecuteResponse;
 use crate::watch::Outcome;
 
@@ -68,7 +69,8 @@ async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, Api
             let opened = serde_json::json!({ "sessionId": job.session });
             to_raw_value(&opened).map(Some).map_err(ApiError::internal)
         }
-        (Ok(JobKind::OpenSession), _) | (_, JobState::Lost) => Ok(None),
+        (Ok(JobKind::OpenSession), _) => Ok(None),
+        (kind, JobState::Lost) if *kind != Ok(JobKind::Call) => Ok(None),
         (kind, _) => {
             let Some(ended) = jobs::ended(&app.db, &[job.id]).await?.pop() else {
                 return Ok(None);
@@ -76,6 +78,11 @@ async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, Api
             let outcome = Outcome::from(ended);
             let shown = match (kind, job.state) {
                 (Ok(JobKind::Execute), _) => to_raw_value(&ExecuteResponse::of(&outcome)?),
+                (Ok(JobKind::Call), _) => match CallResponse::of(&outcome) {
+                    Ok(reply) => to_raw_value(&reply),
+                    // What was refused left that and no more.
+                    Err(_refused) => return Ok(outcome.result),
+                },
                 (Ok(JobKind::GetFile), JobState::Succeeded) => {
                     to_raw_value(&about_file(job.id, &outcome))
                 }

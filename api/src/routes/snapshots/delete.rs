@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use warren_common::blobs::BlobKey;
 use warren_common::id::SnapshotId;
-use warren_common::store::snapshots;
+use warren_common::store::{services, snapshots};
 
 use super::no_snapshot;
 use crate::app::Shared;
@@ -20,6 +20,10 @@ pub async fn delete(
 ) -> Result<Json<&'static str>, ApiError> {
     if !snapshots::remove(&app.db, caller.id, id).await? {
         return Err(no_snapshot());
+    }
+    if !services::wanted_snapshots(&app.db, &[id]).await?.is_empty() {
+        // A publication is still to copy it; the sweep of keys without a row finds it later.
+        return Ok(Json("the snapshot is deleted"));
     }
     if let Err(error) = app.blobs.delete(BlobKey::Snapshot(id)).await {
         // Nobody can see it any more, and the sweep of keys without a row finds it.

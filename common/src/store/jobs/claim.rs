@@ -13,8 +13,8 @@ use crate::model::{JobKind, OpenRequest, UnknownWord, WorkerIdentity};
 pub struct Claimed {
     /// Which.
     pub job: JobId,
-    /// Of which session.
-    pub session: SessionId,
+    /// Of which session; none for calls and publications.
+    pub session: Option<SessionId>,
     /// Whose it is.
     pub owner: PrincipalId,
     /// What it does; an error when a later version made it.
@@ -162,10 +162,12 @@ pub async fn claim_opening(
     Ok(rows.first().map(claimed))
 }
 
-fn claimed(row: &Row) -> Claimed {
+pub(super) fn claimed(row: &Row) -> Claimed {
     Claimed {
         job: JobId::from_uuid(row.get("id")),
-        session: SessionId::from_uuid(row.get("session_id")),
+        session: row
+            .get::<_, Option<Uuid>>("session_id")
+            .map(SessionId::from_uuid),
         owner: PrincipalId::from_uuid(row.get("owner_id")),
         kind: row.get::<_, &str>("kind").parse(),
         attempt: row.get("attempt"),

@@ -73,7 +73,7 @@ pub async fn complete_with_snapshot(
     Ok(done)
 }
 
-async fn complete_on(
+pub(in crate::store) async fn complete_on(
     conn: &mut Conn,
     me: WorkerIdentity,
     completions: &[Completion],

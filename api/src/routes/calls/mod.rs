@@ -1,0 +1,7 @@
+//! Calling services.
+
+mod answer;
+pub mod call;
+pub mod swagger;
+
+pub(super) use answer::CallResponse;

@@ -1,0 +1,123 @@
+//! `POST /services/{name}`, `POST /services/{name}/{version}` and `PATCH /services/{name}/{version}`
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+use warren_common::id::{ContentId, JobId, VersionId};
+use warren_common::model::Change;
+use warren_common::store::jobs::IdempotencyKey;
+use warren_common::store::services::NewPublication;
+
+use super::place::Place;
+use super::request::Request;
+use crate::app::{App, Shared};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::extract::{Body, Key, Prefer, Trace};
+use crate::routes::accepted::accepted;
+use crate::routes::turn::succeeded;
+use crate::submit::{Placed, Publishing, Work};
+
+/// What every publication says besides what it is about.
+pub struct Asked {
+    caller: Caller,
+    place: Place,
+    prefer: Prefer,
+    trace: Trace,
+    key: Key,
+}
+
+impl axum::extract::FromRequestParts<Shared> for Asked {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        app: &Shared,
+    ) -> Result<Self, ApiError> {
+        Ok(Self {
+            caller: Caller::from_request_parts(parts, app).await?,
+            place: Place::from_request_parts(parts, app).await?,
+            prefer: Prefer::from_request_parts(parts, app).await?,
+            trace: Trace::from_request_parts(parts, app).await?,
+            key: Key::from_request_parts(parts, app).await?,
+        })
+    }
+}
+
+/// Publishes a version that is new; without one in the path it is a UUID.
+pub async fn publish(
+    State(app): State<Shared>,
+    mut asked: Asked,
+    body: Body<Request>,
+) -> Result<Response, ApiError> {
+    let change = body.value.of_new()?;
+    if asked.place.version.is_none() {
+        asked.place.version = Some(Uuid::new_v4().to_string());
+    }
+    take(&app, asked, Some(VersionId::new()), change, body.bytes).await
+}
+
+/// Changes a version: what the body does not name stays.
+pub async fn patch(
+    State(app): State<Shared>,
+    asked: Asked,
+    body: Body<Request>,
+) -> Result<Response, ApiError> {
+    let change = body.value.change()?;
+    take(&app, asked, None, change, body.bytes).await
+}
+
+async fn take(
+    app: &App,
+    asked: Asked,
+    fresh: Option<VersionId>,
+    change: Change,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let Asked {
+        caller,
+        place,
+        prefer,
+        trace: Trace(traceparent),
+        key,
+    } = asked;
+    let version = place.version()?.to_owned();
+    let key = key.over(&body).map(|(key, body_hash)| IdempotencyKey {
+        owner: caller.id,
+        key,
+        body_hash,
+    });
+    let new = NewPublication {
+        job: JobId::new(),
+        owner: caller.id,
+        name: place.name.clone(),
+        version: version.clone(),
+        fresh,
+        content: ContentId::new(),
+        snapshot: change.snapshot,
+        traceparent,
+    };
+    let waiter = app.watch.expect(new.job);
+    let work = Work::Publish(Box::new(Publishing { new, change }));
+    let (job, mut waiter) = match app.submitter.submit(work, key).await? {
+        Placed::Now(job) => (job, waiter),
+        Placed::Before(job) => (job, app.watch.follow(job)),
+    };
+    let Some(outcome) = waiter.outcome(prefer.limit()).await? else {
+        return Ok(accepted(job, None, prefer));
+    };
+    succeeded(&outcome)?;
+    let status = if fresh.is_some() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = (status, Json(version.as_str())).into_response();
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/{}/{version}", place.name)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}

@@ -1,0 +1,5 @@
+//! Published services, as this node knows them.
+
+pub mod document;
+pub mod inputs;
+pub mod targets;
