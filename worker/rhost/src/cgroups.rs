@@ -38,7 +38,6 @@ pub(crate) struct Hierarchy {
 pub(crate) struct Groups {
     controller: Controller,
     hierarchy: Hierarchy,
-    limit: u64,
     prefix: String,
     made: u64,
     free: Vec<Group>,
@@ -48,6 +47,7 @@ pub(crate) struct Groups {
 pub(crate) struct Group {
     dir: PathBuf,
     version: u8,
+    limit: u64,
     /// What the kernel had counted before the group was lent.
     kills_before: u64,
 }
@@ -95,11 +95,10 @@ impl Groups {
                 began(own.as_raw_pid()).unwrap_or_default()
             ),
             hierarchy,
-            limit,
             made: 0,
             free: Vec::new(),
         };
-        let group = groups.make().map_err(|error| {
+        let group = groups.make(limit).map_err(|error| {
             format!(
                 "no group for {} can be made in {}: {error}",
                 controller.name(),
@@ -115,11 +114,11 @@ impl Groups {
         self.hierarchy.version
     }
 
-    /// A group without processes.
-    pub(crate) fn lend(&mut self) -> io::Result<Group> {
-        let mut group = match self.free.pop() {
-            Some(group) => group,
-            None => self.make()?,
+    /// A group without processes that bounds to this much.
+    pub(crate) fn lend(&mut self, limit: u64) -> io::Result<Group> {
+        let mut group = match self.free.iter().rposition(|group| group.limit == limit) {
+            Some(at) => self.free.swap_remove(at),
+            None => self.make(limit)?,
         };
         group.kills_before = group.kills();
         Ok(group)
@@ -130,7 +129,7 @@ impl Groups {
         self.free.push(group);
     }
 
-    fn make(&mut self) -> io::Result<Group> {
+    fn make(&mut self, limit: u64) -> io::Result<Group> {
         let dir = self
             .hierarchy
             .base
@@ -140,9 +139,10 @@ impl Groups {
         let group = Group {
             dir,
             version: self.hierarchy.version,
+            limit,
             kills_before: 0,
         };
-        group.limit(self.controller, self.limit)?;
+        group.bound(self.controller)?;
         Ok(group)
     }
 }
@@ -179,14 +179,14 @@ impl Group {
             .unwrap_or(0)
     }
 
-    fn limit(&self, controller: Controller, limit: u64) -> io::Result<()> {
+    fn bound(&self, controller: Controller) -> io::Result<()> {
         let set = |file: &str, value: &str| fs::write(self.dir.join(file), value);
         // A kernel that does not count swap has no such file.
         let set_if_there = |file: &str, value: &str| match set(file, value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
         };
-        let text = limit.to_string();
+        let text = self.limit.to_string();
         match (controller, self.version) {
             (Controller::Pids, _) => set("pids.max", &text),
             (Controller::Memory, 2) => {

@@ -4,18 +4,19 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal};
 
+use crate::calls::Home;
 use crate::console;
 use crate::crash::{self, Note};
 use crate::ffi::{f, v};
 use crate::heap;
 use crate::identity::Identity;
-use crate::places;
+use crate::places::{self, Seen};
 use crate::run;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{CallSandbox, Sandbox};
 use crate::setup::Helpers;
 
 /// The frame socket moves up here, out of the way of descriptors that user code opens or guesses.
@@ -29,7 +30,9 @@ pub(crate) struct Birth<'a> {
     pub(crate) parent: Pid,
     pub(crate) frames: OwnedFd,
     pub(crate) console: OwnedFd,
-    pub(crate) outfit: &'a Outfit,
+    /// Whether it may become the parent of a service's calls.
+    pub(crate) service: bool,
+    pub(crate) outfit: &'static Outfit,
     pub(crate) identity: &'a Identity,
     pub(crate) note: &'a Note,
 }
@@ -43,14 +46,23 @@ pub(crate) struct Outfit {
     pub(crate) bare: bool,
 }
 
+/// What a call is born with.
+pub(crate) struct CallBirth<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) parent: Pid,
+    pub(crate) frames: &'a OwnedFd,
+    pub(crate) console: &'a OwnedFd,
+    pub(crate) note: &'a Note,
+    /// Of its parent's places.
+    pub(crate) seen: &'a Seen,
+    /// None when the operator switched it off.
+    pub(crate) sandbox: Option<&'a CallSandbox>,
+}
+
 /// Lives as a session's process. What goes wrong before R's prompt is said on the console pipe.
 pub(crate) fn live(birth: &Birth<'_>) -> ! {
     if let Err(error) = settle(birth) {
-        console::say(&format!(
-            "the session's process cannot be set up: {error}\n"
-        ));
-        // SAFETY: ends the process; the parent's exit code must not run here.
-        unsafe { libc::_exit(3) }
+        give_up(&error);
     }
     // SAFETY: R is initialised and set up, and this is its main thread. The loop ends only with the process.
     unsafe {
@@ -59,12 +71,46 @@ pub(crate) fn live(birth: &Birth<'_>) -> ! {
     }
 }
 
+/// Says why this process is of no use, and ends it.
+fn give_up(error: &io::Error) -> ! {
+    console::say(&format!(
+        "the session's process cannot be set up: {error}\n"
+    ));
+    // SAFETY: ends the process; the parent's exit code must not run here.
+    unsafe { libc::_exit(3) }
+}
+
+/// Makes this process, just forked from a service's parent at R's prompt, one of a call. What comes back are its frame socket
+/// and its working directory; every other descriptor is closed, whatever owns it.
+pub(crate) fn become_call(birth: &CallBirth<'_>) -> (OwnedFd, PathBuf) {
+    settle_call(birth).unwrap_or_else(|error| give_up(&error))
+}
+
+fn settle_call(birth: &CallBirth<'_>) -> io::Result<(OwnedFd, PathBuf)> {
+    // First, so that what goes wrong is said to the right one.
+    let frames = descriptors(birth.frames, birth.console)?;
+    rustix::process::setpgid(None, None)?;
+    listen_to_signals();
+    crash::watch(birth.note)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let work = places::take_for_call(birth.dir, birth.seen)?;
+    reseed()?;
+    become_r_child();
+    die_with(birth.parent)?;
+    if let Some(sandbox) = birth.sandbox {
+        sandbox.enter(birth.dir)?;
+    }
+    close_others(&frames)?;
+    Ok((frames, work))
+}
+
 fn settle(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::setpgid(None, None)?;
     heap::small_pages();
     listen_to_signals();
     crash::watch(birth.note)?;
-    let frames = descriptors(birth)?;
+    let frames = descriptors(&birth.frames, &birth.console)?;
+    do_not_buffer();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     offer_to_the_oom_killer();
     birth.identity.enter()?;
@@ -73,10 +119,14 @@ fn settle(birth: &Birth<'_>) -> io::Result<()> {
     become_r_child();
     die_with(birth.parent)?;
     if let Some(sandbox) = &birth.outfit.sandbox {
-        sandbox.enter(birth.dir)?;
+        sandbox.enter(birth.dir, birth.service)?;
     }
     close_others(&frames)?;
-    run::open(frames, work, birth.outfit.helpers, birth.ahead)
+    let home = birth.service.then(|| Home {
+        dir: birth.dir.to_owned(),
+        sandbox: birth.outfit.sandbox.as_ref(),
+    });
+    run::open(frames, work, birth.outfit.helpers, birth.ahead, home)
 }
 
 /// When the machine as a whole runs out of memory, a session goes before the worker and before anything else on it.
@@ -126,17 +176,19 @@ fn listen_to_signals() {
 }
 
 /// The console on 1 and 2, the frame socket high up.
-fn descriptors(birth: &Birth<'_>) -> io::Result<OwnedFd> {
+fn descriptors(frames: &OwnedFd, console: &OwnedFd) -> io::Result<OwnedFd> {
+    rustix::stdio::dup2_stdout(console)?;
+    rustix::stdio::dup2_stderr(console)?;
+    Ok(rustix::io::fcntl_dupfd_cloexec(frames, FRAMES_FROM)?)
+}
+
+/// Output of C code comes in order with R's only when C does not hold it back.
+fn do_not_buffer() {
     unsafe extern "C" {
         static stdout: *mut libc::FILE;
     }
-    rustix::stdio::dup2_stdout(&birth.console)?;
-    rustix::stdio::dup2_stderr(&birth.console)?;
-    let frames = rustix::io::fcntl_dupfd_cloexec(&birth.frames, FRAMES_FROM)?;
-    // Output of C code comes in order with R's only when C does not hold it back.
     // SAFETY: before any output of this process.
     unsafe { libc::setvbuf(stdout, std::ptr::null_mut(), libc::_IONBF, 0) };
-    Ok(frames)
 }
 
 /// Closes what belongs to the parent and to siblings, and what the sandbox was built from.

@@ -24,6 +24,10 @@ pub enum ToParent {
         /// a user is then as fast as the second.
         #[serde(default)]
         ahead: bool,
+        /// It may become the parent of a service's calls ([`crate::session::ToChild::Serve`]), which share what it is lent: so it is
+        /// lent more.
+        #[serde(default)]
+        service: bool,
     },
     /// Fork another parent, which has R in the same memory. Answered by [`FromParent::Forked`], with the worker's end of the new
     /// parent's control socket, or by [`FromParent::ForkFailed`]. On that socket it says [`FromParent::Ready`], and serves like this

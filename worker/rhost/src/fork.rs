@@ -26,13 +26,23 @@ pub(crate) struct Forked {
     pub(crate) note: Note,
 }
 
-/// Forks a child that lives in `dir`.
+/// What the worker wants a child for.
+pub(crate) struct Wanted<'a> {
+    /// Where it lives.
+    pub(crate) dir: &'a Path,
+    /// Whether it has the time to warm up.
+    pub(crate) ahead: bool,
+    /// Whether it may become the parent of a service's calls.
+    pub(crate) service: bool,
+}
+
+/// Forks a child.
 pub(crate) fn fork(
-    dir: &Path,
-    ahead: bool,
-    outfit: &Outfit,
+    wanted: &Wanted<'_>,
+    outfit: &'static Outfit,
     identity: &Identity,
 ) -> io::Result<Forked> {
+    let dir = wanted.dir;
     let (frames, child_frames) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -50,7 +60,8 @@ pub(crate) fn fork(
             drop((frames, console));
             child::live(&child::Birth {
                 dir,
-                ahead,
+                ahead: wanted.ahead,
+                service: wanted.service,
                 parent,
                 frames: child_frames,
                 console: child_console,

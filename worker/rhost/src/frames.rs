@@ -41,6 +41,11 @@ impl Frames {
         }
     }
 
+    /// The socket itself, to see its end.
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
     /// Waits for the next request. None when the worker closed the socket or does not speak as agreed.
     pub(crate) fn receive(&mut self) -> Option<Request> {
         let mut pipe = None;

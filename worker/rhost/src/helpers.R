@@ -165,8 +165,114 @@ function(places) {
     "removed"
   }
 
+  close_connections <- function(kept) {
+    for (number in setdiff(getAllConnections(), c(0:2, kept))) close(getConnection(number))
+  }
+
+  close_devices <- function(kept) {
+    for (number in setdiff(grDevices::dev.list(), kept)) grDevices::dev.off(number)
+  }
+
+  # What every call of a service would have of the same: a file or a program on the other end, a page, random numbers.
+  before_calls <- function() {
+    end_of_run()
+    close_devices(NULL)
+    close_connections(NULL)
+    if (exists(".Random.seed", globalenv(), inherits = FALSE)) rm(list = ".Random.seed", envir = globalenv())
+  }
+
+  # What lies below a folder. Links are not followed.
+  files <- function(folder, but = character()) {
+    found <- setdiff(list.files(folder, all.files = TRUE, full.names = TRUE, no.. = TRUE), but)
+    folders <- found[dir.exists(found) & !nzchar(Sys.readlink(found))]
+    c(found, unlist(lapply(folders, files)))
+  }
+
+  own_files <- function() files(work(), file.path(work(), ".library"))
+
+  attached <- function() lapply(seq_along(search()), as.environment)
+
+  is_active <- function(name) exists(name, globalenv(), inherits = FALSE) && bindingIsActive(name, globalenv())
+  is_locked <- function(name) exists(name, globalenv(), inherits = FALSE) && bindingIsLocked(name, globalenv())
+
+  # Values are kept, not copied: who changes one changes a copy. A promise that fails, and an active binding, stay what they are.
+  global_values <- function() {
+    values <- new.env(hash = TRUE, parent = emptyenv())
+    for (name in ls(globalenv(), all.names = TRUE, sorted = FALSE)) if (!is_active(name))
+      tryCatch(assign(name, get(name, globalenv(), inherits = FALSE), values), error = function(e) NULL)
+    values
+  }
+
+  put_back_globals <- function(names, values, locked) {
+    gone <- setdiff(ls(globalenv(), all.names = TRUE, sorted = FALSE), names)
+    rm(list = gone, envir = globalenv())
+    for (name in ls(values, all.names = TRUE, sorted = FALSE)) {
+      if (is_active(name)) rm(list = name, envir = globalenv())
+      if (is_locked(name)) unlockBinding(name, globalenv())
+      assign(name, get(name, values, inherits = FALSE), globalenv())
+      if (name %in% locked) lockBinding(name, globalenv())
+    }
+  }
+
+  put_back_options <- function(kept) {
+    now <- options()
+    gone <- setdiff(names(now), names(kept))
+    changed <- Filter(function(name) !identical(now[[name]], kept[[name]]), names(kept))
+    for (name in c(gone, changed)) options(structure(list(kept[[name]]), names = name))
+  }
+
+  put_back_search <- function(names, environments) {
+    is_kept <- function(at) any(vapply(environments, identical, NA, as.environment(at)))
+    for (at in rev(seq_along(search()))) if (!is_kept(at)) detach(pos = at, force = TRUE)
+    for (at in seq_along(names)) if (!names[at] %in% search() && startsWith(names[at], "package:"))
+      attachNamespace(substring(names[at], 9L), pos = at)
+  }
+
+  put_back_variables <- function(kept) {
+    now <- unclass(Sys.getenv())
+    Sys.unsetenv(setdiff(names(now), names(kept)))
+    changed <- Filter(function(name) !identical(unname(now[name]), unname(kept[name])), names(kept))
+    if (length(changed)) do.call(Sys.setenv, as.list(kept[changed]))
+  }
+
+  before <- NULL
+  remember <- function() {
+    names <- ls(globalenv(), all.names = TRUE, sorted = FALSE)
+    before <<- list(
+      names = names, values = global_values(), locked = Filter(is_locked, names),
+      options = options(), search = search(), attached = attached(),
+      variables = unclass(Sys.getenv()), folder = getwd(), files = own_files(),
+      random = RNGkind(), devices = grDevices::dev.list(), connections = getAllConnections(),
+      libraries = environment(libraries)$all
+    )
+  }
+
+  # One step that fails keeps no other from being taken.
+  put_back <- function() {
+    kept <- before
+    before <<- NULL
+    steps <- list(
+      function() close_devices(kept$devices),
+      function() close_connections(kept$connections),
+      function() do.call(RNGkind, as.list(kept$random)),
+      function() put_back_globals(kept$names, kept$values, kept$locked),
+      function() put_back_search(kept$search, kept$attached),
+      function() put_back_variables(kept$variables),
+      function() setwd(kept$folder),
+      function() unlink(setdiff(own_files(), kept$files), recursive = TRUE, force = TRUE, expand = FALSE),
+      function() assign("all", kept$libraries, environment(libraries)),
+      function() put_back_options(kept$options)
+    )
+    failed <- vapply(steps, function(step) tryCatch({
+      suppressWarnings(step())
+      ""
+    }, error = conditionMessage), "")
+    paste(failed[nzchar(failed)], collapse = "; ")
+  }
+
   options(device = device)
-  functions <- list(parse_message, choose, promise, end_of_run, hush, speak, read_object, remove_object)
+  functions <- list(parse_message, choose, promise, end_of_run, hush, speak, read_object, remove_object, before_calls, remember,
+    put_back)
   functions <- lapply(functions, compiler::cmpfun)
   c(functions, quote(.Internal(sink.number(TRUE))), quote(.Internal(sink.number(FALSE))))
 }

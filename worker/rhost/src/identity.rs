@@ -69,15 +69,18 @@ impl Identities {
         self.uids.is_ok()
     }
 
-    /// What the next session may have.
-    pub(crate) fn lend(&mut self) -> io::Result<Identity> {
-        fn group(groups: &mut Result<Groups, String>) -> io::Result<Option<Group>> {
-            groups.as_mut().ok().map(Groups::lend).transpose()
+    /// What the next session may have, or so many of them together.
+    pub(crate) fn lend(&mut self, sessions: u64) -> io::Result<Identity> {
+        fn group(groups: &mut Result<Groups, String>, limit: u64) -> io::Result<Option<Group>> {
+            let groups = groups.as_mut().ok();
+            groups.map(|groups| groups.lend(limit)).transpose()
         }
+        let memory_bytes = self.memory_bytes.saturating_mul(sessions);
+        let processes = self.processes.saturating_mul(sessions);
         let mut identity = Identity::default();
         let lent = (|| {
-            identity.memory = group(&mut self.memory)?;
-            identity.pids = group(&mut self.pids)?;
+            identity.memory = group(&mut self.memory, memory_bytes)?;
+            identity.pids = group(&mut self.pids, processes)?;
             identity.uid = self.uids.as_mut().ok().map(Uids::lend).transpose()?;
             Ok(())
         })();
@@ -182,6 +185,9 @@ impl Identities {
 
 /// Processes of the worker's user when sessions have none of their own: a bound for all of them together.
 pub(crate) const SHARED_PROCESSES: u64 = 4_096;
+
+/// A service's parent and all its calls have one user and one control group. It bounds them to what so many sessions may have.
+pub(crate) const SESSIONS_OF_A_SERVICE: u64 = 16;
 
 impl Identity {
     /// Makes the session's directory and its console belong to its user. In the parent, before the fork.

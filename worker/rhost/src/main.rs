@@ -3,6 +3,7 @@
 //! A *parent* starts R once and forks a *child* per session; `docs/RHOST.md` tells the whole story.
 
 mod args;
+mod calls;
 mod cgroups;
 mod child;
 mod console;
@@ -69,6 +70,8 @@ fn serve(args: &Args, started: start::Started) -> ExitCode {
     match prepare(args, &r_home, &r_version) {
         Ok((outfit, identities)) => {
             let room = Room::new();
+            // For good: children use it until they end.
+            let outfit: &'static Outfit = Box::leak(Box::new(outfit));
             heap::let_go_of_files();
             heap::close_gaps();
             let limit = args.tick_limit;

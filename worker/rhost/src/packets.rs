@@ -1,18 +1,23 @@
-//! The parent's end of the control socket: one JSON message per packet, descriptors attached.
+//! A parent's end of its control socket, and that of a service's parent: one JSON message per packet, descriptors attached.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use warren_rhost::control::{FromParent, MAX_PACKET_BYTES, ToParent};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::Serialize;
+use warren_rhost::control::{MAX_PACKET_BYTES, ToParent};
+use warren_rhost::service::ToService;
 
 /// Sends one message with up to three descriptors.
 pub(crate) fn send(
     control: impl AsFd,
-    message: &FromParent,
+    message: &impl Serialize,
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let packet = serde_json::to_vec(message)?;
@@ -58,4 +63,32 @@ pub(crate) fn receive(control: impl AsFd, Room(packet): &mut Room) -> Option<ToP
             Err(_) => return None,
         }
     }
+}
+
+/// Reads one message to a service's parent, and the ends of socket and pipe that come with it. None as with [`receive`].
+pub(crate) fn receive_for_service(
+    control: impl AsFd,
+    buffer: &mut [u8],
+) -> Option<(ToService, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let bytes = loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(&control, &mut parts, &mut ancillary, flags) {
+            Ok(received) => break received.bytes,
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    };
+    let ends = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(ends) => Some(ends),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let message = serde_json::from_slice(&buffer[..bytes]).ok()?;
+    Some((message, ends))
 }

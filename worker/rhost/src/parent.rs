@@ -15,8 +15,8 @@ use warren_rhost::processes;
 
 use crate::child::{self, Outfit};
 use crate::crash::Note;
-use crate::fork::{self, Forked, Twin};
-use crate::identity::{Identities, Identity};
+use crate::fork::{self, Forked, Twin, Wanted};
+use crate::identity::{Identities, Identity, SESSIONS_OF_A_SERVICE};
 use crate::packets::{self, Room};
 
 /// Serves the worker until it is gone or silent, then ends every child. Also comes back in every twin, at its own end.
@@ -25,7 +25,7 @@ pub(crate) fn serve(
     room: Room,
     tick_limit: Duration,
     r_version: String,
-    outfit: Outfit,
+    outfit: &'static Outfit,
     identities: Option<Identities>,
 ) -> io::Result<()> {
     // What a dead child leaves behind becomes ours, to be killed and reaped.
@@ -71,7 +71,7 @@ struct Parent {
     control: OwnedFd,
     room: Room,
     deaths: OwnedFd,
-    outfit: Outfit,
+    outfit: &'static Outfit,
     /// None when the sandbox is off.
     identities: Option<Identities>,
     r_version: String,
@@ -107,7 +107,7 @@ impl Parent {
             r_version: self.r_version.clone(),
             pid: rustix::process::getpid().as_raw_pid(),
             tick_limit_ms: u64::try_from(self.tick_limit.as_millis()).unwrap_or(u64::MAX),
-            protections: protections(&self.outfit, self.identities.as_ref()),
+            protections: protections(self.outfit, self.identities.as_ref()),
         };
         packets::send(&self.control, &FromParent::Ready(hello), &[])
     }
@@ -123,7 +123,20 @@ impl Parent {
             }
             match packets::receive(&self.control, &mut self.room) {
                 Some(ToParent::Tick) => self.last_tick = Instant::now(),
-                Some(ToParent::Fork { child, dir, ahead }) => self.fork(child, &dir, ahead)?,
+                Some(ToParent::Fork {
+                    child,
+                    dir,
+                    ahead,
+                    service,
+                }) => {
+                    let dir = &dir;
+                    let wanted = Wanted {
+                        dir,
+                        ahead,
+                        service,
+                    };
+                    self.fork(child, &wanted)?;
+                }
                 Some(ToParent::Twin { child }) => self.twin(child)?,
                 Some(ToParent::Kill { child }) => self.kill(child),
                 None => break,
@@ -149,13 +162,13 @@ impl Parent {
         ))
     }
 
-    fn fork(&mut self, child: u64, dir: &std::path::Path, ahead: bool) -> io::Result<()> {
+    fn fork(&mut self, child: u64, wanted: &Wanted<'_>) -> io::Result<()> {
         if self.outfit.bare {
             let pid = fork::bare(&self.control, child)?;
             self.children.insert(pid, Living::plain(child));
             return Ok(());
         }
-        match self.try_fork(dir, ahead) {
+        match self.try_fork(wanted) {
             Ok((forked, identity)) => {
                 let Forked {
                     pid,
@@ -222,12 +235,17 @@ impl Parent {
         self.introduce()
     }
 
-    fn try_fork(&mut self, dir: &std::path::Path, ahead: bool) -> io::Result<(Forked, Identity)> {
+    fn try_fork(&mut self, wanted: &Wanted<'_>) -> io::Result<(Forked, Identity)> {
+        let sessions = if wanted.service {
+            SESSIONS_OF_A_SERVICE
+        } else {
+            1
+        };
         let identity = match &mut self.identities {
-            Some(identities) => identities.lend()?,
+            Some(identities) => identities.lend(sessions)?,
             None => Identity::default(),
         };
-        match fork::fork(dir, ahead, &self.outfit, &identity) {
+        match fork::fork(wanted, self.outfit, &identity) {
             Ok(forked) => Ok((forked, identity)),
             Err(error) => {
                 self.take_back(identity);
@@ -280,12 +298,25 @@ impl Parent {
 }
 
 fn exit_of(status: WaitStatus, living: &Living) -> Exit {
+    let mut exit = told(status, living.note.as_ref());
+    if let Exit::Signal {
+        signal: libc::SIGKILL,
+        out_of_memory,
+        ..
+    } = &mut exit
+    {
+        *out_of_memory = living.identity.ran_out_of_memory();
+    }
+    exit
+}
+
+/// How a child ended, as far as its status and its note tell.
+pub(crate) fn told(status: WaitStatus, note: Option<&Note>) -> Exit {
     match status.terminating_signal() {
         Some(signal) => Exit::Signal {
             signal,
-            out_of_memory: signal == libc::SIGKILL && living.identity.ran_out_of_memory(),
-            stack_overflow: signal == libc::SIGSEGV
-                && living.note.as_ref().is_some_and(Note::says_stack_overflow),
+            out_of_memory: false,
+            stack_overflow: signal == libc::SIGSEGV && note.is_some_and(Note::says_stack_overflow),
         },
         None => Exit::Status {
             code: status.exit_status().unwrap_or(-1),
@@ -293,7 +324,7 @@ fn exit_of(status: WaitStatus, living: &Living) -> Exit {
     }
 }
 
-fn reap_one() -> Option<(Pid, WaitStatus)> {
+pub(crate) fn reap_one() -> Option<(Pid, WaitStatus)> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(found) => return found,
@@ -304,7 +335,7 @@ fn reap_one() -> Option<(Pid, WaitStatus)> {
 }
 
 /// A descriptor that is readable when a child has died. Children undo the block of the signal.
-fn child_signals() -> io::Result<OwnedFd> {
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     // SAFETY: the set is initialised before use; the descriptor is new and owned by nobody else.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -320,7 +351,7 @@ fn child_signals() -> io::Result<OwnedFd> {
     }
 }
 
-fn drain(deaths: &OwnedFd) {
+pub(crate) fn drain(deaths: &OwnedFd) {
     let mut waste = [0_u8; 1024];
     while rustix::io::read(deaths, &mut waste).is_ok_and(|count| count > 0) {}
 }

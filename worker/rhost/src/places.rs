@@ -4,14 +4,14 @@
 //! page of the parent's heap that a child writes to is copied: so R asks for its places when it needs them, and the environment is
 //! put down in one piece.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, OsString, c_char};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 
 use crate::ffi::{Sexp, f, sexptype, v};
 use crate::value;
@@ -19,8 +19,11 @@ use crate::value;
 /// Where `install.packages` puts what a session needs: in the working directory, so that it travels with a snapshot.
 const LIBRARY: &str = ".library";
 
-/// What [`tell`] tells, once this process is a session's.
-static OWN: OnceLock<Own> = OnceLock::new();
+/// What the worker puts beside the files of a snapshot: the objects. They are loaded, and no call's business.
+const OBJECTS: &str = ".RData";
+
+/// What [`tell`] tells, once this process is a session's. Never freed.
+static OWN: AtomicPtr<Own> = AtomicPtr::new(ptr::null_mut());
 
 /// R has asked since the last run.
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -30,16 +33,53 @@ struct Own {
     library: String,
 }
 
+/// The places of a service's parent that its calls see.
+pub(crate) struct Seen {
+    work: PathBuf,
+    /// What lies in the working directory.
+    names: Vec<OsString>,
+}
+
+impl Seen {
+    /// Looks at the places of this process below `dir`.
+    pub(crate) fn look(dir: &Path) -> io::Result<Self> {
+        let work = dir.join("work");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&work)? {
+            let name = entry?.file_name();
+            if name != LIBRARY && name != OBJECTS {
+                names.push(name);
+            }
+        }
+        Ok(Self { work, names })
+    }
+}
+
 /// Makes the directories of a session below `dir`, goes there, and names them in the environment. What comes back is the
 /// working directory.
 pub(crate) fn take(dir: &Path) -> io::Result<PathBuf> {
-    let (work, tmp) = (dir.join("work"), dir.join("tmp"));
+    let work = dir.join("work");
     make(&work)?;
+    let library = work.join(LIBRARY);
+    settle(dir, work, library)
+}
+
+/// The same for a call. Its service's library is its own, too, and links stand for the other files.
+pub(crate) fn take_for_call(dir: &Path, seen: &Seen) -> io::Result<PathBuf> {
+    let work = dir.join("work");
+    make(&work)?;
+    for name in &seen.names {
+        symlink(seen.work.join(name), work.join(name))?;
+    }
+    settle(dir, work, seen.work.join(LIBRARY))
+}
+
+fn settle(dir: &Path, work: PathBuf, library: PathBuf) -> io::Result<PathBuf> {
+    let tmp = dir.join("tmp");
     make(&tmp)?;
     std::env::set_current_dir(&work).map_err(|error| {
         io::Error::other(format!("{} cannot be entered: {error}", work.display()))
     })?;
-    let library = work.join(LIBRARY);
     name_in_environment(&[
         ("HOME", &work),
         ("PWD", &work),
@@ -61,13 +101,12 @@ pub(crate) fn take(dir: &Path) -> io::Result<PathBuf> {
         work: text(work.clone())?,
         library: text(library)?,
     };
-    OWN.set(own)
-        .map_err(|_| io::Error::other("it has places already"))?;
+    OWN.store(Box::into_raw(Box::new(own)), Relaxed);
     Ok(work)
 }
 
 /// Makes a directory that may be there already.
-fn make(path: &Path) -> io::Result<()> {
+pub(crate) fn make(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(io::Error::other(format!(
@@ -125,9 +164,10 @@ pub(crate) fn were_asked() -> bool {
 /// For R, by way of `.Call`: the working directory and the session's library. `NULL` in a parent.
 pub(crate) unsafe extern "C-unwind" fn tell() -> Sexp {
     ASKED.store(true, Relaxed);
-    // SAFETY: R calls this; what is made is protected while more is made, and this frame owns nothing when R jumps.
+    // SAFETY: R calls this; what is made is protected while more is made, and this frame owns nothing when R jumps. What was
+    // stored is valid for good.
     unsafe {
-        let Some(own) = OWN.get() else {
+        let Some(own) = OWN.load(Relaxed).as_ref() else {
             return *v().R_NilValue;
         };
         let both = (f().Rf_protect)((f().Rf_allocVector)(sexptype::STRING, 2));

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use warren_rhost::session::{Ending, FromChild, Run, ToChild, Workspace};
 
+use crate::calls::{self, Home};
 use crate::console::{self, Reason};
-use crate::eval;
+use crate::eval::{self, Failure};
 use crate::files::Files;
 use crate::frames::{Frames, Reply, Request};
 use crate::places;
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     frames: Frames,
     work: PathBuf,
     helpers: Helpers,
+    /// Of a process that may become the parent of a service's calls.
+    home: Option<Home>,
     running: Option<Running>,
     /// The worker has not been told yet that this child is ready: what runs is the child's own, for practice.
     warming: bool,
@@ -48,6 +51,7 @@ pub(crate) fn open(
     work: PathBuf,
     helpers: Helpers,
     ahead: bool,
+    home: Option<Home>,
 ) -> std::io::Result<()> {
     let frames = Frames::new(frames);
     if !ahead {
@@ -57,6 +61,7 @@ pub(crate) fn open(
         frames,
         work,
         helpers,
+        home,
         running: None,
         warming: ahead,
     })));
@@ -75,6 +80,7 @@ fn practice() -> Run {
         inputs: Vec::new(),
         outputs: Vec::new(),
         max_output_bytes: 0,
+        rehearsal: false,
     }
 }
 
@@ -127,12 +133,40 @@ impl Session {
                     Err(ending) => self.finish(ending),
                 },
                 ToChild::Workspace(request) => self.answer(&request, pipe),
+                ToChild::Serve => self.serve(pipe),
             }
+        }
+    }
+
+    /// Becomes the parent of a service's calls. Comes back in each of these, and where that cannot be.
+    fn serve(&mut self, control: Option<OwnedFd>) {
+        let Some(control) = control else {
+            return;
+        };
+        let home = self.home.as_ref();
+        let Some(call) = calls::serve(control, self.frames.socket(), home, self.helpers) else {
+            return;
+        };
+        // The old socket is closed in this process; its number is not to be closed again.
+        std::mem::forget(std::mem::replace(
+            &mut self.frames,
+            Frames::new(call.frames),
+        ));
+        self.work = call.work;
+        self.home = None;
+        self.warming = call.ahead;
+        if !call.ahead {
+            or_end(&say_ready(&self.frames));
         }
     }
 
     /// Parses the code and assigns the inputs. A refusal ends the run at once.
     fn begin(&mut self, request: Run) -> Result<(), Ending> {
+        if request.rehearsal {
+            eval::call_own(self.helpers.remember).map_err(|failure| Ending::Error {
+                message: failure.message(),
+            })?;
+        }
         let before = Files::scan(&self.work);
         let running = self.running.insert(Running {
             request,
@@ -170,7 +204,8 @@ impl Session {
         // Sinks and open plots belong to the run that opened them.
         let plotted = places::were_asked();
         let promised = matches!(running.source, Some(Source::Expressions { .. }));
-        if plotted || promised || eval::is_diverted(self.helpers) {
+        let rehearsed = running.request.rehearsal;
+        if plotted || promised || rehearsed || eval::is_diverted(self.helpers) {
             // What fails here has nobody to tell.
             let _ = eval::call_own(self.helpers.end_of_run);
         }
@@ -185,6 +220,9 @@ impl Session {
                 changes.unnamed
             ));
         }
+        if rehearsed && let Some(message) = self.put_back() {
+            ending = Ending::Error { message };
+        }
         if self.warming {
             self.warming = false;
             eval::forget_last_value();
@@ -193,6 +231,13 @@ impl Session {
         } else {
             self.send(reply, &ending, &changes.names);
         }
+    }
+
+    /// Undoes what a rehearsal did. What is wrong when it cannot be undone.
+    fn put_back(&self) -> Option<String> {
+        let failed = eval::text_of(self.helpers.put_back, &[]).unwrap_or_else(Failure::message);
+        eval::forget_last_value();
+        (!failed.is_empty()).then(|| format!("what it did cannot be undone: {failed}"))
     }
 
     fn send(&self, reply: Reply, ending: &Ending, changed_files: &[String]) {

@@ -15,7 +15,7 @@ use seccompiler::BpfProgram;
 use warren_rhost::control::{Protection, ProtectionState};
 
 use crate::args::Limits;
-use crate::identity::SHARED_PROCESSES;
+use crate::identity::{SESSIONS_OF_A_SERVICE, SHARED_PROCESSES};
 use crate::seccomp;
 
 /// Readable and executable: what R, its packages and a compiler need.
@@ -47,15 +47,26 @@ const READ: [&str; 21] = [
 /// Readable and writable.
 const WRITE: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/tty"];
 
+/// Both bounds of each resource, never above what holds for the parent.
+type Bounds = [(libc::__rlimit_resource_t, libc::rlimit); 5];
+
+/// What may be done below a path.
+struct Rule {
+    path: PathBuf,
+    file: PathFd,
+    access: BitFlags<AccessFs>,
+}
+
 /// Everything that does not depend on the child.
 pub(crate) struct Sandbox {
     limits: Limits,
-    /// Both bounds of each resource, never above what holds for the parent.
-    bounds: [(libc::__rlimit_resource_t, libc::rlimit); 5],
+    bounds: Bounds,
+    /// Of the parent of a service's calls, who share its user.
+    service_bounds: Bounds,
     /// Processes of the user that a child runs as.
     processes: u64,
     abi: ABI,
-    rules: Vec<(PathFd, BitFlags<AccessFs>)>,
+    rules: Vec<Rule>,
     filters: Vec<BpfProgram>,
 }
 
@@ -82,9 +93,18 @@ impl Sandbox {
         } else {
             SHARED_PROCESSES.max(limits.processes)
         };
+        let of_a_service = if own_users {
+            processes.saturating_mul(SESSIONS_OF_A_SERVICE)
+        } else {
+            processes
+        };
+        let bounds = |processes| {
+            bounds(limits, processes)
+                .map_err(|error| format!("the limits of this process cannot be read: {error}"))
+        };
         Ok(Self {
-            bounds: bounds(limits, processes)
-                .map_err(|error| format!("the limits of this process cannot be read: {error}"))?,
+            bounds: bounds(processes)?,
+            service_bounds: bounds(of_a_service)?,
             limits: limits.clone(),
             processes,
             abi,
@@ -177,52 +197,87 @@ impl Sandbox {
     }
 
     /// Locks this process, a child of a confined parent, and all it will start into `dir`. There is no way back.
-    pub(crate) fn enter(&self, dir: &Path) -> io::Result<()> {
-        self.limit_resources()?;
+    pub(crate) fn enter(&self, dir: &Path, service: bool) -> io::Result<()> {
+        limit_resources(if service {
+            &self.service_bounds
+        } else {
+            &self.bounds
+        })?;
         give_up_capabilities()?;
-        self.limit_paths(dir)
+        let ports = Some(&self.limits.connect_ports[..]);
+        limit_paths(self.abi, &self.rules, dir, ports)
     }
 
-    fn limit_paths(&self, dir: &Path) -> io::Result<()> {
-        let own = PathFd::new(dir).map_err(io::Error::other)?;
-        let status = self.ruleset(&own).map_err(io::Error::other)?;
-        if status == RulesetStatus::NotEnforced {
-            return Err(io::Error::other("Landlock was not enforced"));
+    /// What a call is locked into, for a process that is locked into `dir` itself, and has closed what it had of this. Paths can
+    /// be opened to make rules of them wherever they are.
+    pub(crate) fn for_calls(&self, dir: &Path) -> CallSandbox {
+        let abi = self.abi;
+        let again = |known: &Rule| rule(&known.path, known.access, abi);
+        let own = ["work", "tmp"].map(|own| rule(&dir.join(own), AccessFs::from_read(abi), abi));
+        let rules = self.rules.iter().map(again).chain(own).flatten();
+        CallSandbox {
+            abi,
+            rules: rules.collect(),
         }
-        Ok(())
     }
+}
 
-    /// Asks for everything the ABI knows; what the kernel does not know is left out by the crate.
-    fn ruleset(&self, own: &PathFd) -> Result<RulesetStatus, landlock::RulesetError> {
-        let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(self.abi))?;
-        if self.abi >= ABI::V4 {
-            ruleset = ruleset.handle_access(AccessNet::from_all(self.abi))?;
-        }
-        if self.abi >= ABI::V6 {
-            ruleset = ruleset.scope(Scope::from_all(self.abi))?;
-        }
-        let mut ruleset = ruleset.create()?;
-        for (path, access) in &self.rules {
-            ruleset = ruleset.add_rule(PathBeneath::new(path, *access))?;
-        }
-        ruleset = ruleset.add_rule(PathBeneath::new(own, AccessFs::from_all(self.abi)))?;
-        if self.abi >= ABI::V4 {
-            for port in &self.limits.connect_ports {
-                ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
-            }
-        }
-        Ok(ruleset.restrict_self()?.ruleset)
-    }
+/// The second lock of a call: it reads what its service reads, without the directories of other calls, and writes to its own only.
+pub(crate) struct CallSandbox {
+    abi: ABI,
+    rules: Vec<Rule>,
+}
 
-    fn limit_resources(&self) -> io::Result<()> {
-        for (resource, bound) in &self.bounds {
-            // SAFETY: the structure is valid and only read.
-            if unsafe { libc::setrlimit(*resource, bound) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
-        Ok(())
+impl CallSandbox {
+    /// Locks this process and all it will start into `dir`. Sockets and resources are bounded by the first lock.
+    pub(crate) fn enter(&self, dir: &Path) -> io::Result<()> {
+        limit_paths(self.abi, &self.rules, dir, None)
     }
+}
+
+fn limit_paths(abi: ABI, rules: &[Rule], dir: &Path, ports: Option<&[u16]>) -> io::Result<()> {
+    let own = PathFd::new(dir).map_err(io::Error::other)?;
+    let status = restrict(abi, rules, &own, ports).map_err(io::Error::other)?;
+    if status == RulesetStatus::NotEnforced {
+        return Err(io::Error::other("Landlock was not enforced"));
+    }
+    Ok(())
+}
+
+/// Asks for everything the ABI knows; what the kernel does not know is left out by the crate. Without ports none is looked at.
+fn restrict(
+    abi: ABI,
+    rules: &[Rule],
+    own: &PathFd,
+    ports: Option<&[u16]>,
+) -> Result<RulesetStatus, landlock::RulesetError> {
+    let ports = ports.filter(|_| abi >= ABI::V4);
+    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(abi))?;
+    if ports.is_some() {
+        ruleset = ruleset.handle_access(AccessNet::from_all(abi))?;
+    }
+    if abi >= ABI::V6 {
+        ruleset = ruleset.scope(Scope::from_all(abi))?;
+    }
+    let mut ruleset = ruleset.create()?;
+    for Rule { file, access, .. } in rules {
+        ruleset = ruleset.add_rule(PathBeneath::new(file, *access))?;
+    }
+    ruleset = ruleset.add_rule(PathBeneath::new(own, AccessFs::from_all(abi)))?;
+    for port in ports.into_iter().flatten() {
+        ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+fn limit_resources(bounds: &Bounds) -> io::Result<()> {
+    for (resource, bound) in bounds {
+        // SAFETY: the structure is valid and only read.
+        if unsafe { libc::setrlimit(*resource, bound) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Takes every capability away from whatever this process will ever execute. Before it gives up its own.
@@ -260,10 +315,7 @@ fn give_up_capabilities() -> io::Result<()> {
 }
 
 /// What each child is held to. `processes`: of the user that it runs as.
-fn bounds(
-    limits: &Limits,
-    processes: u64,
-) -> io::Result<[(libc::__rlimit_resource_t, libc::rlimit); 5]> {
+fn bounds(limits: &Limits, processes: u64) -> io::Result<Bounds> {
     let mut bounds = [
         (libc::RLIMIT_CORE, 0),
         (libc::RLIMIT_AS, limits.memory_bytes),
@@ -291,14 +343,15 @@ fn bounds(
 }
 
 /// A path that does not exist needs no rule; a file takes no rights of directories.
-fn rule(path: &Path, access: BitFlags<AccessFs>, abi: ABI) -> Option<(PathFd, BitFlags<AccessFs>)> {
+fn rule(path: &Path, access: BitFlags<AccessFs>, abi: ABI) -> Option<Rule> {
     let file = PathFd::new(path).ok()?;
     let access = if path.is_dir() {
         access
     } else {
         access & AccessFs::from_file(abi)
     };
-    Some((file, access))
+    let path = path.to_owned();
+    Some(Rule { path, file, access })
 }
 
 /// Leaves out what does not exist, and what lies below another: a rule holds for everything below its path, and every

@@ -19,6 +19,9 @@ pub enum ToChild {
     Run(Run),
     /// Do something with the workspace without running code.
     Workspace(Workspace),
+    /// Become the parent of a service's calls: take no more of these messages, and fork instead. The parent's end of a
+    /// `SOCK_SEQPACKET` pair comes with the frame, and the answer on that ([`crate::service::FromService`]).
+    Serve,
 }
 
 /// One piece of R code to run.
@@ -36,6 +39,9 @@ pub struct Run {
     pub outputs: Vec<Output>,
     /// The longest outputs, in bytes of JSON; a longer one fails the run and is named.
     pub max_output_bytes: u64,
+    /// The run is for practice: when it is over, what it did to the session is undone, but what it loaded stays loaded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsal: bool,
 }
 
 /// A value to assign.
@@ -101,6 +107,11 @@ pub struct Workspace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ask {
+    /// Say whether R can read this code, which is not run.
+    Parse {
+        /// R source. Line ends of any kind.
+        code: String,
+    },
     /// Name the objects as `ls()` does. The only output is an array of strings.
     List,
     /// Write one object into the pipe. The only output is the number of its bytes.

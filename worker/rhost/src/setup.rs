@@ -28,6 +28,12 @@ pub(crate) struct Helpers {
     pub(crate) read_object: Sexp,
     /// Removes the object of a name; empty when there is none.
     pub(crate) remove_object: Sexp,
+    /// Takes down what the calls of a service would share.
+    pub(crate) before_calls: Sexp,
+    /// Remembers what a rehearsal may change.
+    pub(crate) remember: Sexp,
+    /// Puts it back; what could not be, or nothing.
+    pub(crate) put_back: Sexp,
     /// The device for plots, as the option `device` has it.
     pub(crate) device: Sexp,
     /// A call that tells how many sinks the output has: none without user code.
@@ -113,8 +119,11 @@ fn helpers() -> Result<Helpers, String> {
         speak: item(5),
         read_object: item(6),
         remove_object: item(7),
-        sinks: item(8),
-        messages: item(9),
+        before_calls: item(8),
+        remember: item(9),
+        put_back: item(10),
+        sinks: item(11),
+        messages: item(12),
         // R itself would hand out a copy.
         device: eval::kept_option(c"device").map_err(eval::Failure::message)?,
     })
@@ -134,6 +143,11 @@ fn load_package(name: &str) -> Result<(), String> {
 /// order.
 fn leave_no_trace() -> Result<(), String> {
     eval::run_own("suppressWarnings(rm(list = '.Random.seed', envir = globalenv()))")?;
+    collect_garbage()
+}
+
+/// Leaves no garbage for children to copy and to collect.
+pub(crate) fn collect_garbage() -> Result<(), String> {
     eval::protected(|| {
         // SAFETY: inside a protected call.
         unsafe { (f().R_gc)() }
@@ -143,9 +157,7 @@ fn leave_no_trace() -> Result<(), String> {
 
 /// A fork copies one thread only; a lock that another one holds stays locked for ever.
 pub(crate) fn single_threaded(preload: &[String]) -> Result<(), String> {
-    let threads = std::fs::read_dir("/proc/self/task")
-        .map_err(|error| format!("/proc/self/task cannot be read: {error}"))?
-        .count();
+    let threads = threads()?;
     if threads == 1 {
         return Ok(());
     }
@@ -154,4 +166,21 @@ pub(crate) fn single_threaded(preload: &[String]) -> Result<(), String> {
          the package that starts threads, or use a BLAS without them.",
         preload.join(", ")
     ))
+}
+
+/// The same for the process of a service, after its own code has run.
+pub(crate) fn single_threaded_service() -> Result<(), String> {
+    let threads = threads()?;
+    if threads == 1 {
+        return Ok(());
+    }
+    Err(format!(
+        "its code left {threads} threads running, so its process cannot be forked safely"
+    ))
+}
+
+fn threads() -> Result<usize, String> {
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .map_err(|error| format!("/proc/self/task cannot be read: {error}"))?;
+    Ok(tasks.count())
 }

@@ -14,6 +14,7 @@ use crate::ffi::{self, RBool, Sexp, f, sexptype, v};
 use crate::frames::Reply;
 use crate::run::is_out_of_memory;
 use crate::setup::Helpers;
+use crate::source;
 use crate::stream::{MAGIC, Sink, Source};
 use crate::value;
 
@@ -47,6 +48,10 @@ pub(crate) fn answer(
     helpers: Helpers,
     reply: &mut Reply,
 ) -> Ending {
+    if let Ask::Parse { code } = ask {
+        return source::Source::parse(code, helpers)
+            .map_or_else(|ending| ending, |_code| Ending::Succeeded);
+    }
     // What objects that are code have to say is for nobody: this is no run.
     let done = eval::call_own(helpers.hush)
         .map_err(Refusal::from)
@@ -72,6 +77,8 @@ fn perform(
 ) -> Result<(), Refusal> {
     let the_pipe = || pipe.ok_or_else(|| io::Error::other("there is none"));
     match ask {
+        // Answered before.
+        Ask::Parse { .. } => {}
         Ask::List => list(reply)?,
         Ask::Save { name, form } => save(name, *form, the_pipe()?, reply)?,
         Ask::SaveImage => save_image(the_pipe()?, reply)?,

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -17,7 +18,8 @@ use warren_rhost::control::Exit;
 use warren_rhost::frame;
 use warren_rhost::session::{FromChild, ToChild};
 
-use super::parent::Order;
+use super::parent::{HostError, Order};
+use super::service::Call;
 
 /// The longest frame to a child, in bytes.
 const MAX_FRAME_BYTES: usize = 512 * 1024 * 1024;
@@ -75,7 +77,7 @@ pub enum ChildError {
     Nonsense(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// An R process that belongs to nobody, or to one session.
+/// An R process that belongs to nobody, to one session, or to one call of a service.
 pub struct Child {
     /// Process id, for people.
     pub pid: i32,
@@ -87,29 +89,56 @@ pub struct Child {
     pub console: pipe::Receiver,
     /// How it ended, once it has.
     pub exit: watch::Receiver<Option<ChildExit>>,
-    pub(super) number: u64,
     pub(super) dir: PathBuf,
-    pidfd: OwnedFd,
-    orders: mpsc::UnboundedSender<Order>,
+    pub(super) hold: Hold,
 }
 
-/// What a parent sends about a new child.
+/// What is known of a new child.
 pub(super) struct Birth {
-    pub(super) number: u64,
     pub(super) pid: i32,
     pub(super) dir: PathBuf,
-    pub(super) fds: [OwnedFd; 3],
+    pub(super) frames: OwnedFd,
+    pub(super) console: OwnedFd,
     pub(super) exit: watch::Receiver<Option<ChildExit>>,
+    pub(super) hold: Hold,
+}
+
+/// How a child is interrupted and killed.
+pub(super) enum Hold {
+    /// By the R host's word: what it says is believed.
+    Grip(Arc<Grip>),
+    /// By way of its service's parent, which runs a publisher's code: the worker signals no process that it names.
+    Call(Call),
+}
+
+/// What ends a process that the R host forked.
+pub(super) struct Grip {
+    pub(super) number: u64,
+    pub(super) pidfd: OwnedFd,
     pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Grip {
+    /// Kills the process with everything that descends from it.
+    pub(super) fn kill(&self) {
+        let child = self.number;
+        if self.orders.send(Order::Kill { child }).is_err() {
+            self.kill_process();
+        }
+    }
+
+    /// Kills the process alone.
+    pub(super) fn kill_process(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
 }
 
 impl Child {
     pub(super) fn adopt(birth: Birth) -> io::Result<Self> {
-        let [frames, console, pidfd] = birth.fds;
-        let frames = std::os::unix::net::UnixStream::from(frames);
+        let frames = std::os::unix::net::UnixStream::from(birth.frames);
         frames.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(frames)?.into_split();
-        rustix::io::ioctl_fionbio(&console, true)?;
+        rustix::io::ioctl_fionbio(&birth.console, true)?;
         Ok(Self {
             pid: birth.pid,
             writer: FrameWriter { half: Some(writer) },
@@ -118,12 +147,10 @@ impl Child {
                 buffer: Vec::new(),
                 limit: FIRST_FRAME_BYTES,
             },
-            console: pipe::Receiver::from_owned_fd(console)?,
+            console: pipe::Receiver::from_owned_fd(birth.console)?,
             exit: birth.exit,
-            number: birth.number,
             dir: birth.dir,
-            pidfd,
-            orders: birth.orders,
+            hold: birth.hold,
         })
     }
 
@@ -132,8 +159,22 @@ impl Child {
         &self.dir
     }
 
-    /// What a child that could not be set up said of it. No user code has run, so it is the R host that speaks.
-    pub(super) fn last_words(&self) -> Option<String> {
+    /// Waits until it takes code.
+    pub(super) async fn until_ready(mut self) -> Result<Self, HostError> {
+        match self.reader.next().await {
+            Ok(FromChild::Ready) => Ok(self),
+            Ok(FromChild::Done(_)) => Err(HostError::Fork(
+                "it answered before it was asked".to_owned(),
+            )),
+            Err(error) => Err(HostError::Fork(match self.last_words() {
+                Some(words) => words,
+                None => warren_common::telemetry::chain(&error),
+            })),
+        }
+    }
+
+    /// What a child that could not be set up said of it.
+    fn last_words(&self) -> Option<String> {
         let mut bytes = [0; 4096];
         let read = self.console.try_read(&mut bytes).ok()?;
         let words = String::from_utf8_lossy(&bytes[..read]).trim().to_owned();
@@ -145,26 +186,31 @@ impl Child {
         if self.is_gone() {
             return;
         }
-        // The child leads its process group. It may be gone this very moment; its exit tells.
-        if let Some(group) = Pid::from_raw(self.pid) {
-            let _ = kill_process_group(group, Signal::INT);
+        match &self.hold {
+            Hold::Grip(_) => {
+                // The child leads its process group. It may be gone this very moment; its exit tells.
+                if let Some(group) = Pid::from_raw(self.pid) {
+                    let _ = kill_process_group(group, Signal::INT);
+                }
+            }
+            Hold::Call(call) => call.interrupt(),
         }
     }
 
     /// Kills the process with everything that descends from it.
     pub fn kill(&self) {
-        if self
-            .orders
-            .send(Order::Kill { child: self.number })
-            .is_err()
-        {
-            self.kill_process();
+        match &self.hold {
+            Hold::Grip(grip) => grip.kill(),
+            Hold::Call(call) => call.kill(),
         }
     }
 
-    /// Kills the process alone: for when its parent does not do it in time.
+    /// Kills the process alone: for when its parent does not do it in time. Of a call, kills that parent, and all its calls.
     pub fn kill_process(&self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        match &self.hold {
+            Hold::Grip(grip) => grip.kill_process(),
+            Hold::Call(call) => call.kill_service(),
+        }
     }
 
     /// True once its end is known.

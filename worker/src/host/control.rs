@@ -1,16 +1,19 @@
-//! Packets on the control socket of a parent, with the descriptors that travel with them.
+//! Packets on the control socket of a parent or of a service's parent, with the descriptors that travel with them.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use warren_rhost::control::{FromParent, MAX_PACKET_BYTES, ToParent};
+use warren_rhost::control::MAX_PACKET_BYTES;
 
 /// The descriptors that one packet carries at most.
 const MAX_FDS: usize = 3;
@@ -22,8 +25,8 @@ pub(super) struct Control {
 }
 
 /// A packet and what came with it.
-pub(super) struct Packet {
-    pub(super) message: FromParent,
+pub(super) struct Packet<M> {
+    pub(super) message: M,
     pub(super) fds: Vec<OwnedFd>,
 }
 
@@ -47,26 +50,40 @@ impl Control {
     }
 
     /// Sends one packet.
-    pub(super) async fn send(&self, message: &ToParent) -> io::Result<()> {
+    pub(super) async fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        self.send_with(message, &[]).await
+    }
+
+    /// Sends one packet and descriptors. Cancel safe: it is sent as a whole or not at all.
+    pub(super) async fn send_with(
+        &self,
+        message: &impl Serialize,
+        fds: &[OwnedFd],
+    ) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         self.socket
             .async_io(Interest::WRITABLE, || {
-                let mut no_fds = SendAncillaryBuffer::default();
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+                let mut ancillary = SendAncillaryBuffer::new(&mut space);
+                if !fds.is_empty() {
+                    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+                }
                 let parts = [IoSlice::new(&bytes)];
-                Ok(sendmsg(&self.socket, &parts, &mut no_fds, SendFlags::NOSIGNAL).map(drop)?)
+                Ok(sendmsg(&self.socket, &parts, &mut ancillary, SendFlags::NOSIGNAL).map(drop)?)
             })
             .await
     }
 
     /// The next packet; `None` when the parent is gone.
-    pub(super) async fn receive(&self) -> io::Result<Option<Packet>> {
+    pub(super) async fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<Packet<M>>> {
         self.socket
             .async_io(Interest::READABLE, || receive_now(&self.socket))
             .await
     }
 }
 
-fn receive_now(socket: &UnixStream) -> io::Result<Option<Packet>> {
+fn receive_now<M: DeserializeOwned>(socket: &UnixStream) -> io::Result<Option<Packet<M>>> {
     let mut bytes = vec![0; MAX_PACKET_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

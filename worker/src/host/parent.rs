@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use warren_rhost::control::{FromParent, Hello, ToParent};
 
-use super::child::{Birth, Child, ChildExit};
+use super::child::{Birth, Child, ChildExit, Grip, Hold};
 use super::control::{Control, Packet};
 use super::orphans::Hosts;
 use super::removal::remove_tree;
@@ -68,12 +68,23 @@ pub(super) struct ParentSettings {
     pub(super) tick_limit: Duration,
 }
 
+/// What a child is forked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// For a session that waits for it.
+    Session,
+    /// For whoever comes: nobody waits for it yet.
+    Pool,
+    /// To become the parent of a service's calls.
+    Service,
+}
+
 /// What the task of a parent is asked.
 pub(super) enum Order {
     Fork {
         child: u64,
         dir: PathBuf,
-        ahead: bool,
+        purpose: Purpose,
         answer: oneshot::Sender<Result<Child, HostError>>,
     },
     Twin {
@@ -159,14 +170,14 @@ impl Parent {
         &self,
         child: u64,
         dir: PathBuf,
-        ahead: bool,
+        purpose: Purpose,
     ) -> Result<Child, HostError> {
         let (answer, answered) = oneshot::channel();
         self.orders
             .send(Order::Fork {
                 child,
                 dir,
-                ahead,
+                purpose,
                 answer,
             })
             .map_err(|_gone| HostError::Silent)?;
@@ -351,13 +362,17 @@ impl Task {
             Order::Fork {
                 child,
                 dir,
-                ahead,
+                purpose,
                 answer,
             } => {
                 self.forking.insert(child, (dir.clone(), answer));
-                self.control
-                    .send(&ToParent::Fork { child, dir, ahead })
-                    .await
+                let fork = ToParent::Fork {
+                    child,
+                    dir,
+                    ahead: purpose == Purpose::Pool,
+                    service: purpose == Purpose::Service,
+                };
+                self.control.send(&fork).await
             }
             Order::Twin { child, answer } => {
                 self.twinning.insert(child, answer);
@@ -370,7 +385,7 @@ impl Task {
         }
     }
 
-    fn hear(&mut self, packet: Packet) -> io::Result<()> {
+    fn hear(&mut self, packet: Packet<FromParent>) -> io::Result<()> {
         match packet.message {
             FromParent::Forked { child, pid } => match self.twinning.remove(&child) {
                 Some(answer) => self.twinned(child, packet.fds, answer),
@@ -428,13 +443,17 @@ impl Task {
         let (exited, exit) = watch::channel(None);
         self.living.insert(number, (dir.clone(), exited));
         let child = match <[OwnedFd; 3]>::try_from(fds) {
-            Ok(fds) => Child::adopt(Birth {
-                number,
+            Ok([frames, console, pidfd]) => Child::adopt(Birth {
                 pid,
                 dir,
-                fds,
+                frames,
+                console,
                 exit,
-                orders,
+                hold: Hold::Grip(Arc::new(Grip {
+                    number,
+                    pidfd,
+                    orders,
+                })),
             })
             .map_err(HostError::from),
             Err(fds) => Err(HostError::Fork(format!(

@@ -12,16 +12,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use warren_rhost::control::Protection;
-use warren_rhost::session::FromChild;
 
 use super::child::Child;
 use super::directory::Directories;
 use super::orphans::Hosts;
-use super::parent::{HostError, Parent, ParentSettings, remove_later};
+use super::parent::{HostError, Parent, ParentSettings, Purpose, remove_later};
 use crate::config::HostConfig;
 
 /// How long a forked child may take until it takes code.
-const READY_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const READY_LIMIT: Duration = Duration::from_secs(20);
 /// The pause before a parent that could not be started is tried again.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
@@ -83,7 +82,12 @@ impl Pool {
             lock(&pool.parents).push(Some(parent));
         }
         // One child now, so that a machine on which none can live is known at once.
-        let first = pool.fork(pool.ready_wanted > 0).await?;
+        let purpose = if pool.ready_wanted > 0 {
+            Purpose::Pool
+        } else {
+            Purpose::Session
+        };
+        let first = pool.fork(purpose).await?;
         if pool.ready_wanted > 0 {
             pool.give_back(first);
         }
@@ -130,13 +134,18 @@ impl Pool {
         self.taken.notify_one();
         match ready {
             Some(child) => Ok(child),
-            None => self.fork(false).await,
+            None => self.fork(Purpose::Session).await,
         }
     }
 
     /// Gives back a child that has run nothing.
     pub fn give_back(&self, child: Child) {
         lock(&self.ready).push_back(child);
+    }
+
+    /// A fresh child that may become a service's parent. Never one of the ready ones.
+    pub async fn service_child(&self) -> Result<Child, HostError> {
+        self.fork(Purpose::Service).await
     }
 
     /// Lets go of everything: ready children and parents, and with them whatever still runs.
@@ -146,12 +155,11 @@ impl Pool {
         lock(&self.origin).take();
     }
 
-    /// `ahead`: nobody waits for it yet.
-    async fn fork(&self, ahead: bool) -> Result<Child, HostError> {
+    async fn fork(&self, purpose: Purpose) -> Result<Child, HostError> {
         let mut tries = 1;
         loop {
             let (place, parent) = self.living_parent().await?;
-            let outcome = self.fork_from(place, &parent, ahead).await;
+            let outcome = self.fork_from(place, &parent, purpose).await;
             // A parent that was lost under it says nothing of the next one.
             if outcome.is_ok() || parent.is_alive() || tries == FORK_TRIES {
                 return outcome;
@@ -164,22 +172,13 @@ impl Pool {
         &self,
         place: usize,
         parent: &Parent,
-        ahead: bool,
+        purpose: Purpose,
     ) -> Result<Child, HostError> {
         let number = self.next_child.fetch_add(1, Ordering::Relaxed);
         let dir = self.directories.make(place, number)?;
         let forked = async {
-            let mut child = parent.fork(number, dir.clone(), ahead).await?;
-            match child.reader.next().await {
-                Ok(FromChild::Ready) => Ok(child),
-                Ok(FromChild::Done(_)) => Err(HostError::Fork(
-                    "it answered before it was asked".to_owned(),
-                )),
-                Err(error) => Err(HostError::Fork(match child.last_words() {
-                    Some(words) => words,
-                    None => warren_common::telemetry::chain(&error),
-                })),
-            }
+            let child = parent.fork(number, dir.clone(), purpose).await?;
+            child.until_ready().await
         };
         let outcome = tokio::time::timeout(READY_LIMIT, forked)
             .await
@@ -274,7 +273,7 @@ impl Pool {
         loop {
             lock(&self.ready).retain(|child| !child.is_gone());
             while lock(&self.ready).len() < self.ready_wanted {
-                match self.fork(true).await {
+                match self.fork(Purpose::Pool).await {
                     Ok(child) => lock(&self.ready).push_back(child),
                     Err(error) => {
                         tracing::warn!(error = %error, "No R process could be made ready");

@@ -16,14 +16,15 @@ use uuid::Uuid;
 /// The standard library holds a descriptor for each level: a thousand directories in one another would use up the worker's.
 /// Here what lies deeper is moved up to the root first.
 pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
-    let mut tree = Tree {
-        root: open(CWD, root)?,
-        // Nobody can have taken names with it.
-        prefix: Uuid::new_v4().to_string(),
-        moved: 0,
-    };
-    while tree.take_down_level()? {}
+    Tree::below(open(CWD, root)?).take_down()?;
     Ok(rmdir(root)?)
+}
+
+/// Removes such a directory in `folder` in `dir`, where user code may have put a link in place of either.
+pub(super) fn remove_tree_in(dir: &Path, folder: &str, name: &str) -> io::Result<()> {
+    let folder = open(open(CWD, dir)?.as_fd(), folder)?;
+    Tree::below(open(folder.as_fd(), name)?).take_down()?;
+    Ok(unlinkat(&folder, name, AtFlags::REMOVEDIR)?)
 }
 
 struct Tree {
@@ -33,6 +34,21 @@ struct Tree {
 }
 
 impl Tree {
+    fn below(root: OwnedFd) -> Self {
+        Self {
+            root,
+            // Nobody can have taken names with it.
+            prefix: Uuid::new_v4().to_string(),
+            moved: 0,
+        }
+    }
+
+    /// Removes all that the root holds.
+    fn take_down(mut self) -> io::Result<()> {
+        while self.take_down_level()? {}
+        Ok(())
+    }
+
     /// Removes what the root holds; directories below its own directories are moved up to it. False when none is left.
     fn take_down_level(&mut self) -> io::Result<bool> {
         let mut deeper = false;
@@ -139,6 +155,23 @@ mod tests {
         assert!(!tree.exists());
         assert!(outside.join("kept").exists());
         fs::remove_dir_all(outside).unwrap();
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_directory_of_a_service() {
+        let (service, outside) = (directory("service"), directory("outside"));
+        fs::create_dir_all(outside.join("1/kept")).unwrap();
+        symlink(&outside, service.join("calls")).unwrap();
+        assert!(remove_tree_in(&service, "calls", "1").is_err());
+        fs::remove_file(service.join("calls")).unwrap();
+        fs::create_dir_all(service.join("calls/2/work")).unwrap();
+        symlink(outside.join("1"), service.join("calls/1")).unwrap();
+        assert!(remove_tree_in(&service, "calls", "1").is_err());
+        remove_tree_in(&service, "calls", "2").unwrap();
+        assert!(outside.join("1/kept").exists() && !service.join("calls/2").exists());
+        for tree in [service, outside] {
+            remove_tree(&tree).unwrap();
+        }
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use warren_common::model::ExecuteRequest;
 use warren_rhost::session::{Input, Output, Run, ToChild};
 
-use super::conversation::Conversation;
-use super::ending::Verdict;
+use crate::conversation::{Conversation, Verdict};
 
 /// Runs the code of a job as R's console would.
 pub(super) async fn execute(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
@@ -33,5 +32,6 @@ fn message(request: ExecuteRequest, max_output_bytes: u64) -> ToChild {
         inputs: inputs.collect(),
         outputs: outputs.collect(),
         max_output_bytes,
+        rehearsal: false,
     })
 }

@@ -117,7 +117,15 @@ impl Parent {
             DirBuilder::new().mode(0o700).create(&dir)?;
             self.living.insert(child, dir.clone());
         }
-        send(&self.control, &ToParent::Fork { child, dir, ahead })?;
+        send(
+            &self.control,
+            &ToParent::Fork {
+                child,
+                dir,
+                ahead,
+                service: false,
+            },
+        )?;
         Ok(child)
     }
 
@@ -331,6 +339,7 @@ impl Session {
             inputs: values.inputs,
             outputs: values.outputs,
             max_output_bytes: MAX_FRAME as u64,
+            rehearsal: false,
         }))?;
         let mut whole = frame::header(&payload, MAX_FRAME)
             .map_err(io::Error::other)?

@@ -9,7 +9,8 @@ pub(crate) mod native;
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,6 +26,7 @@ use serde_json::value::RawValue;
 use tempfile::TempDir;
 use warren_rhost::control::{Exit, FromParent, Hello, MAX_PACKET_BYTES, ToParent};
 use warren_rhost::frame;
+use warren_rhost::service::{FromService, ToService};
 use warren_rhost::session::{
     Ask, Done, Ending, FromChild, Input, Output, RType, Run, ToChild, Workspace,
 };
@@ -169,6 +171,17 @@ impl Parent {
     }
 
     pub(crate) fn fork_in(&mut self, dir: TempDir) -> Session {
+        self.fork_for(dir, false)
+    }
+
+    /// Forks a session that may become a service's parent.
+    pub(crate) fn fork_for_service(&mut self) -> Session {
+        let mut session = self.fork_for(tempfile::tempdir().unwrap(), true);
+        assert!(matches!(session.receive(), Some(FromChild::Ready)));
+        session
+    }
+
+    fn fork_for(&mut self, dir: TempDir, service: bool) -> Session {
         let child = self.next_child;
         self.next_child += 1;
         self.send(&ToParent::Fork {
@@ -176,6 +189,7 @@ impl Parent {
             dir: dir.path().to_owned(),
             // Both ways must come to the same.
             ahead: child % 2 == 1,
+            service,
         });
         loop {
             let (message, descriptors) = self.receive();
@@ -188,7 +202,9 @@ impl Parent {
                         frames: UnixStream::from(frames),
                         pipe: console,
                         pidfd,
-                        dir,
+                        dir: dir.path().to_owned(),
+                        whole: Some(dir),
+                        rehearsing: false,
                         runs: 0,
                         text: Vec::new(),
                     };
@@ -204,6 +220,7 @@ impl Parent {
             child: u64::MAX,
             dir: dir.to_owned(),
             ahead: false,
+            service: false,
         });
         match self.receive().0 {
             FromParent::ForkFailed { message, .. } => message,
@@ -323,9 +340,124 @@ pub(crate) struct Session {
     frames: UnixStream,
     pipe: OwnedFd,
     pub(crate) pidfd: OwnedFd,
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removes it at the end. None of a call, whose directory is in another.
+    whole: Option<TempDir>,
+    rehearsing: bool,
     runs: u64,
     text: Vec<u8>,
+}
+
+/// The parent of a service's calls.
+pub(crate) struct Service {
+    /// What it was before.
+    pub(crate) session: Session,
+    control: OwnedFd,
+    next_call: u64,
+    /// Packets that came while another was waited for.
+    waiting: Vec<FromService>,
+}
+
+impl Service {
+    /// Forks a call and waits until it is ready.
+    pub(crate) fn call(&mut self) -> Session {
+        let child = self.next_call;
+        self.next_call += 1;
+        let (frames, its_frames) = UnixStream::pair().unwrap();
+        let (console, its_console) = pipe();
+        let data = std::fs::metadata(self.session.dir()).unwrap();
+        std::os::unix::fs::fchown(&its_console, Some(data.uid()), Some(data.gid())).unwrap();
+        // Both ways must come to the same.
+        let ahead = child % 2 == 1;
+        let fork = ToService::Fork { child, ahead };
+        self.send(&fork, &[its_frames.as_fd(), its_console.as_fd()]);
+        drop((its_frames, its_console));
+        let pid = loop {
+            match self.receive() {
+                FromService::Forked { child: number, pid } if number == child => break pid,
+                other => self.waiting.push(other),
+            }
+        };
+        let process = Pid::from_raw(pid).unwrap();
+        let pidfd =
+            rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).unwrap();
+        let mut call = Session {
+            child,
+            pid,
+            frames,
+            pipe: console,
+            pidfd,
+            dir: self.session.dir().join("calls").join(child.to_string()),
+            whole: None,
+            rehearsing: false,
+            runs: 0,
+            text: Vec::new(),
+        };
+        let first = call.receive();
+        assert!(
+            matches!(first, Some(FromChild::Ready)),
+            "{}",
+            call.console()
+        );
+        call
+    }
+
+    /// The console of one call that runs this and must succeed.
+    pub(crate) fn console_of(&mut self, code: &str) -> String {
+        self.call().console_of(code)
+    }
+
+    pub(crate) fn send(&self, message: &ToService, ends: &[BorrowedFd<'_>]) {
+        let packet = serde_json::to_vec(message).unwrap();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ends.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(ends));
+        }
+        let parts = [IoSlice::new(&packet)];
+        rustix::net::sendmsg(&self.control, &parts, &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    fn receive(&mut self) -> FromService {
+        assert!(
+            readable(&self.control, PATIENCE),
+            "the service's parent says nothing"
+        );
+        let mut packet = vec![0; MAX_PACKET_BYTES];
+        let (_, length) =
+            rustix::net::recv(&self.control, &mut packet[..], RecvFlags::empty()).unwrap();
+        assert!(length > 0, "the service's parent has gone");
+        serde_json::from_slice(&packet[..length]).unwrap()
+    }
+
+    pub(crate) fn interrupt(&self, call: &Session) {
+        self.send(&ToService::Interrupt { child: call.child }, &[]);
+    }
+
+    pub(crate) fn kill(&self, call: &Session) {
+        self.send(&ToService::Kill { child: call.child }, &[]);
+    }
+
+    /// Waits until the parent says that the call has ended.
+    pub(crate) fn exit_of(&mut self, call: &Session) -> Exit {
+        loop {
+            let found = self.waiting.iter().position(
+                |message| matches!(message, FromService::Exited { child, .. } if *child == call.child),
+            );
+            if let Some(at) = found
+                && let FromService::Exited { exit, .. } = self.waiting.remove(at)
+            {
+                return exit;
+            }
+            let message = self.receive();
+            self.waiting.push(message);
+        }
+    }
+
+    /// Closes the control socket. What is left is the session that it was.
+    pub(crate) fn hang_up(self) -> Session {
+        self.session
+    }
 }
 
 /// How a run ended and what it printed.
@@ -339,11 +471,11 @@ pub(crate) struct Answer {
 
 impl Session {
     pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     pub(crate) fn work(&self) -> PathBuf {
-        self.dir.path().join("work")
+        self.dir.join("work")
     }
 
     /// Runs code without inputs and outputs.
@@ -376,6 +508,37 @@ impl Session {
             .unwrap_or_else(|| panic!("the child ended: {}", self.console()))
     }
 
+    /// Runs code for practice.
+    pub(crate) fn rehearse(&mut self, code: &str) -> Answer {
+        self.rehearsing = true;
+        let answer = self.run(code);
+        self.rehearsing = false;
+        answer
+    }
+
+    /// Makes it the parent of a service's calls; the refusal's message when it cannot be one.
+    pub(crate) fn serve(self) -> Result<Service, Box<(Self, String)>> {
+        let (control, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        self.send_with(&ToChild::Serve, Some(theirs));
+        let mut service = Service {
+            session: self,
+            control,
+            next_call: 1,
+            waiting: Vec::new(),
+        };
+        match service.receive() {
+            FromService::Serving => Ok(service),
+            FromService::Refused { message } => Err(Box::new((service.session, message))),
+            other => panic!("unexpected first packet: {other:?}"),
+        }
+    }
+
     /// Sends a run without waiting for its end.
     pub(crate) fn start(
         &mut self,
@@ -403,6 +566,7 @@ impl Session {
                 })
                 .collect(),
             max_output_bytes: 1 << 28,
+            rehearsal: self.rehearsing,
         };
         self.send(&serde_json::to_vec(&ToChild::Run(run)).unwrap());
     }
@@ -427,7 +591,11 @@ impl Session {
             run: self.runs,
             ask,
         });
-        let payload = serde_json::to_vec(&message).unwrap();
+        self.send_with(&message, pipe);
+    }
+
+    fn send_with(&self, message: &ToChild, pipe: Option<OwnedFd>) {
+        let payload = serde_json::to_vec(message).unwrap();
         let mut frame = frame::header(&payload, MAX_FRAME).unwrap().to_vec();
         frame.extend_from_slice(&payload);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -1,5 +1,7 @@
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <R.h>
 #include <Rinternals.h>
 
@@ -37,3 +39,11 @@ static int deeper(volatile int n)
 
 void endless_recursion(void) { deeper(0); }
 void abort_process(void) { abort(); }
+
+static void *wait_for_ever(void *nothing) { for (;;) pause(); return nothing; }
+
+void start_thread(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, 0, wait_for_ever, 0);
+}

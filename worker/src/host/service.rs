@@ -1,0 +1,429 @@
+//! The parent of a service's calls: a child that was prepared like a session and then forks a process for each call.
+//!
+//! It runs the publisher's code, and so nothing that it says is believed. The worker makes the sockets and pipes of calls and keeps
+//! its ends to itself, signals no process that it names, and ends it, by the R host that forked it, when it does not speak as
+//! agreed.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::pipe::PipeFlags;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot, watch};
+use warren_rhost::control::Exit;
+use warren_rhost::service::{FromService, ToService};
+use warren_rhost::session::ToChild;
+
+use super::child::{Birth, Child, ChildExit, Grip, Hold};
+use super::control::{Control, Packet};
+use super::parent::HostError;
+use super::pool::READY_LIMIT;
+use super::removal::remove_tree_in;
+
+/// The folder of the calls' directories in that of their parent.
+const CALLS: &str = "calls";
+
+/// A parent of one service: forks a child for each call. It ends when nobody has it any more and its last call is over.
+#[derive(Clone)]
+pub struct ServiceParent {
+    pid: i32,
+    orders: mpsc::UnboundedSender<Order>,
+    grip: Arc<Grip>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl ServiceParent {
+    /// Turns a prepared child into a parent. [`HostError::Refused`] when it cannot be forked safely. The child is gone then.
+    pub async fn start(mut child: Child) -> Result<Self, HostError> {
+        let Hold::Grip(grip) = &child.hold else {
+            return Err(HostError::Refused("a call is no service".to_owned()));
+        };
+        let grip = Arc::clone(grip);
+        let (control, theirs) = Control::pair()?;
+        let asked = child.writer.begin(&ToChild::Serve, Some(theirs));
+        // So short a frame is taken at once by a child that waits for it.
+        let asked = asked.map_err(|error| HostError::Fork(error.to_string()))?;
+        if asked.is_some() {
+            return Err(HostError::Silent);
+        }
+        let answered = tokio::select! {
+            answered = tokio::time::timeout(READY_LIMIT, control.receive()) => answered,
+            never = discard(&child.console) => match never {},
+        };
+        match answered.map(|packet| packet.map(|packet| packet.map(|packet| packet.message))) {
+            Ok(Ok(Some(FromService::Serving))) => {}
+            Ok(Ok(Some(FromService::Refused { message }))) => {
+                return Err(HostError::Refused(message));
+            }
+            _ => return Err(HostError::Silent),
+        }
+        let owner = std::fs::metadata(child.dir())?;
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let parent = Self {
+            pid: child.pid,
+            orders,
+            grip: Arc::clone(&grip),
+            calls: Arc::clone(&calls),
+        };
+        let task = Task {
+            control,
+            orders: parent.orders.downgrade(),
+            grip,
+            owner: (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid())),
+            child,
+            outgoing: VecDeque::new(),
+            next_call: 1,
+            forking: HashMap::new(),
+            living: HashMap::new(),
+            count: calls,
+        };
+        tokio::spawn(task.run(inbox));
+        Ok(parent)
+    }
+
+    /// A child that is ready for one call.
+    pub async fn fork(&self) -> Result<Child, HostError> {
+        self.fork_for(Haste::Awaited).await
+    }
+
+    /// The same for a call that has not come yet: it takes longer, and the call's own first run less long.
+    pub async fn fork_ahead(&self) -> Result<Child, HostError> {
+        self.fork_for(Haste::Ahead).await
+    }
+
+    async fn fork_for(&self, haste: Haste) -> Result<Child, HostError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders
+            .send(Order::Fork { haste, answer })
+            .map_err(|_gone| HostError::Silent)?;
+        let forked = async {
+            let child = answered.await.unwrap_or(Err(HostError::Silent))?;
+            child.until_ready().await
+        };
+        match tokio::time::timeout(READY_LIMIT, forked).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => {
+                tracing::warn!("A service's parent does not fork in time and is killed");
+                self.kill();
+                Err(HostError::Silent)
+            }
+        }
+    }
+
+    /// True while it takes calls.
+    pub fn is_alive(&self) -> bool {
+        !self.orders.is_closed()
+    }
+
+    /// Waits until it takes no more calls.
+    pub async fn gone(&self) {
+        self.orders.closed().await;
+    }
+
+    /// How many calls it has.
+    pub fn children(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Kills it with everything that descends from it.
+    pub fn kill(&self) {
+        self.grip.kill();
+    }
+
+    /// The memory that it takes by itself, in bytes: what it shares with others counts in part (`Pss`). Reads a file that the kernel
+    /// may take a few milliseconds for. None when the kernel does not tell.
+    pub fn memory(&self) -> Option<u64> {
+        if !self.is_alive() {
+            return None;
+        }
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
+        proportional_bytes(&rollup)
+    }
+
+    /// Process id, as the R host said it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+}
+
+/// Whether somebody waits for a fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Haste {
+    Awaited,
+    Ahead,
+}
+
+/// What the task of a service's parent is asked.
+enum Order {
+    Fork {
+        haste: Haste,
+        answer: oneshot::Sender<Result<Child, HostError>>,
+    },
+    Interrupt {
+        call: u64,
+    },
+    Kill {
+        call: u64,
+    },
+}
+
+/// How a call is interrupted and killed. Keeps its parent.
+pub(super) struct Call {
+    number: u64,
+    orders: mpsc::UnboundedSender<Order>,
+    grip: Arc<Grip>,
+}
+
+impl Call {
+    pub(super) fn interrupt(&self) {
+        // A parent that is gone takes the call with it.
+        let _ = self.orders.send(Order::Interrupt { call: self.number });
+    }
+
+    pub(super) fn kill(&self) {
+        if self.orders.send(Order::Kill { call: self.number }).is_err() {
+            self.grip.kill();
+        }
+    }
+
+    /// For when the parent does not kill the call.
+    pub(super) fn kill_service(&self) {
+        tracing::warn!("A service's parent does not end a call and is killed");
+        self.grip.kill_process();
+    }
+}
+
+/// A call that was asked for.
+struct Forking {
+    frames: UnixStream,
+    console: OwnedFd,
+    answer: oneshot::Sender<Result<Child, HostError>>,
+}
+
+struct Task {
+    control: Control,
+    /// For the calls; weak, so that the task ends with the last [`ServiceParent`] and call.
+    orders: mpsc::WeakUnboundedSender<Order>,
+    grip: Arc<Grip>,
+    /// The service's user, to whom the consoles of calls belong.
+    owner: (Uid, Gid),
+    /// What the parent was before, and still is to the R host.
+    child: Child,
+    /// Packets that wait until the parent reads.
+    outgoing: VecDeque<(ToService, Vec<OwnedFd>)>,
+    next_call: u64,
+    forking: HashMap<u64, Forking>,
+    living: HashMap<u64, watch::Sender<Option<ChildExit>>>,
+    count: Arc<AtomicUsize>,
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let mut exit = self.child.exit.clone();
+        loop {
+            let done = tokio::select! {
+                order = inbox.recv() => match order {
+                    Some(order) => {
+                        self.obey(order);
+                        Ok(())
+                    }
+                    None => return,
+                },
+                packet = self.control.receive() => match packet {
+                    Ok(Some(packet)) => self.hear(packet),
+                    Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
+                    Err(error) => Err(error),
+                },
+                sent = send_first(&self.control, &self.outgoing) => {
+                    self.outgoing.pop_front();
+                    sent
+                }
+                _ = exit.wait_for(Option::is_some) => Err(io::ErrorKind::UnexpectedEof.into()),
+                never = discard(&self.child.console) => match never {},
+            };
+            self.count
+                .store(self.living.len() + self.forking.len(), Ordering::Relaxed);
+            if let Err(error) = done {
+                tracing::warn!(error = %error, "A service's parent is lost, and every call of it");
+                inbox.close();
+                return self.give_up().await;
+            }
+        }
+    }
+
+    /// It is gone, or is ended for what it said.
+    async fn give_up(mut self) {
+        self.grip.kill();
+        drop(self.control);
+        // Those who wait for a fork go elsewhere.
+        drop(self.forking);
+        let exit = match self.child.gone().await {
+            exit @ ChildExit::Reaped(Exit::Signal {
+                out_of_memory: true,
+                ..
+            }) => exit,
+            _ => ChildExit::ParentLost,
+        };
+        for exited in self.living.into_values() {
+            exited.send_replace(Some(exit.clone()));
+        }
+        self.count.store(0, Ordering::Relaxed);
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Fork { haste, answer } => {
+                let child = self.next_call;
+                self.next_call += 1;
+                match self.ends() {
+                    Ok((frames, console, ends)) => {
+                        let ahead = haste == Haste::Ahead;
+                        self.outgoing
+                            .push_back((ToService::Fork { child, ahead }, ends));
+                        let forking = Forking {
+                            frames,
+                            console,
+                            answer,
+                        };
+                        self.forking.insert(child, forking);
+                    }
+                    Err(error) => drop(answer.send(Err(error.into()))),
+                }
+            }
+            Order::Interrupt { call: child } if self.living.contains_key(&child) => {
+                let interrupt = ToService::Interrupt { child };
+                self.outgoing.push_back((interrupt, Vec::new()));
+            }
+            Order::Kill { call: child } if self.living.contains_key(&child) => {
+                let kill = ToService::Kill { child };
+                self.outgoing.push_back((kill, Vec::new()));
+            }
+            Order::Interrupt { .. } | Order::Kill { .. } => {}
+        }
+    }
+
+    /// The worker's ends of a call's socket and console, and the call's.
+    fn ends(&self) -> io::Result<(UnixStream, OwnedFd, Vec<OwnedFd>)> {
+        let (frames, its_frames) = UnixStream::pair()?;
+        let (console, its_console) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        // A program may open its standard output again by name.
+        let (user, group) = self.owner;
+        if user != rustix::process::geteuid() {
+            fchown(&its_console, Some(user), Some(group))?;
+        }
+        Ok((frames, console, vec![its_frames.into(), its_console]))
+    }
+
+    fn hear(&mut self, packet: Packet<FromService>) -> io::Result<()> {
+        match packet.message {
+            FromService::Forked { child, pid } => {
+                let forking = self.forking.remove(&child).ok_or_else(unasked)?;
+                self.forked(child, pid, forking);
+            }
+            FromService::ForkFailed { child, message } => {
+                let forking = self.forking.remove(&child).ok_or_else(unasked)?;
+                let _ = forking.answer.send(Err(HostError::Fork(message)));
+                remove_call(self.child.dir(), child);
+            }
+            FromService::Exited { child, exit } => {
+                let exited = self.living.remove(&child).ok_or_else(unasked)?;
+                exited.send_replace(Some(ChildExit::Reaped(exit)));
+                remove_call(self.child.dir(), child);
+            }
+            FromService::Serving | FromService::Refused { .. } => return Err(unasked()),
+        }
+        Ok(())
+    }
+
+    fn forked(&mut self, number: u64, pid: i32, forking: Forking) {
+        let Some(orders) = self.orders.upgrade() else {
+            return;
+        };
+        let (exited, exit) = watch::channel(None);
+        self.living.insert(number, exited);
+        let child = Child::adopt(Birth {
+            pid,
+            dir: self.child.dir().join(CALLS).join(number.to_string()),
+            frames: forking.frames.into(),
+            console: forking.console,
+            exit,
+            hold: Hold::Call(Call {
+                number,
+                orders,
+                grip: Arc::clone(&self.grip),
+            }),
+        });
+        // Nobody waiting any more drops the child, which kills it.
+        let _ = forking.answer.send(child.map_err(HostError::from));
+    }
+}
+
+fn unasked() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "a service's parent said what it was not asked",
+    )
+}
+
+/// Sends the first of the packets that wait.
+async fn send_first(
+    control: &Control,
+    outgoing: &VecDeque<(ToService, Vec<OwnedFd>)>,
+) -> io::Result<()> {
+    match outgoing.front() {
+        Some((message, fds)) => control.send_with(message, fds).await,
+        None => pending().await,
+    }
+}
+
+/// Reads a console that is nobody's, so that what writes there is not held up.
+async fn discard(console: &pipe::Receiver) -> std::convert::Infallible {
+    let mut waste = [0; 4096];
+    while console.readable().await.is_ok() {
+        match console.try_read(&mut waste) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => break,
+            // Whoever prints without end keeps nobody from being heard.
+            Ok(_) => tokio::task::yield_now().await,
+        }
+    }
+    pending().await
+}
+
+/// Removes a call's directory without holding up whoever asks.
+fn remove_call(dir: &Path, call: u64) {
+    let dir = PathBuf::from(dir);
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(error) = remove_tree_in(&dir, CALLS, &call.to_string()) {
+            tracing::debug!(error = %error, "The directory of a call could not be removed");
+        }
+    }));
+}
+
+/// Of `smaps_rollup`.
+fn proportional_bytes(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let rollup = "55d0-7ffe ---p 00000000 00:00 0    [rollup]\nRss:    9000 kB\nPss:            2504 kB\nPss_Dirty: 12 kB\n";
+        assert_eq!(proportional_bytes(rollup), Some(2504 * 1024));
+        assert_eq!(proportional_bytes(""), None);
+    }
+}
