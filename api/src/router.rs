@@ -75,11 +75,7 @@ fn built() -> Vec<Entry> {
         at(M::GET, "/services", services::list::all),
         at(M::GET, "/services/{name}", services::list::of_name),
         at(M::POST, "/services/{name}", services::publish::publish),
-        at(
-            M::GET,
-            "/services/{name}/{version}",
-            services::list::one,
-        ),
+        at(M::GET, "/services/{name}/{version}", services::list::one),
         at(
             M::POST,
             "/services/{name}/{version}",

@@ -29,6 +29,7 @@ mod quota;
 mod readers;
 mod retention;
 mod sandbox;
+mod services;
 mod sessions;
 mod snapshots;
 mod storm;

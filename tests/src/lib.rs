@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod rabbitmq;
 pub mod raw_queues;
 pub mod s3;
+pub mod services;
 pub mod wait;
 
 pub use client::{Answer, Client};

@@ -32,6 +32,9 @@ pub struct WorkerConfig {
     /// Leases.
     #[command(flatten)]
     pub lease: LeaseConfig,
+    /// Services.
+    #[command(flatten)]
+    pub services: ServiceConfig,
     /// Sessions that this worker holds at most
     #[arg(long, env = "WARREN_SESSION_SLOTS", default_value_t = 200)]
     pub session_slots: usize,
@@ -117,6 +120,23 @@ pub struct SandboxConfig {
     pub session_file_bytes: u64,
 }
 
+/// Published services.
+#[derive(Debug, Clone, Args)]
+pub struct ServiceConfig {
+    /// Calls of services and publications that run here at the same moment at most
+    #[arg(long, env = "WARREN_CALL_SLOTS", default_value_t = 8)]
+    pub call_slots: usize,
+    /// Processes that are forked ahead of demand for each service that is called
+    #[arg(long, env = "WARREN_SERVICE_READY", default_value_t = 1)]
+    pub ready_forks: usize,
+    /// Memory that the parents of services may take together, in bytes; the one that was used last stays in any case
+    #[arg(long, env = "WARREN_SERVICE_MEMORY", default_value_t = 2 << 30)]
+    pub memory_bytes: u64,
+    /// How long a service may take to load its snapshot, to run its init code and its example, in seconds
+    #[arg(long, env = "WARREN_SERVICE_START_LIMIT", default_value_t = 120)]
+    pub start_limit: u32,
+}
+
 /// Leases.
 #[derive(Debug, Clone, Args)]
 pub struct LeaseConfig {
@@ -170,6 +190,8 @@ impl WorkerConfig {
         }
         let positive = [
             ("WARREN_SESSION_SLOTS", self.session_slots > 0),
+            ("WARREN_CALL_SLOTS", self.services.call_slots > 0),
+            ("WARREN_SERVICE_START_LIMIT", self.services.start_limit > 0),
             ("WARREN_EXECUTE_TIMEOUT", self.execute_timeout > 0),
             ("WARREN_PARENTS", self.host.parents != Some(0)),
             (

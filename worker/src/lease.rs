@@ -35,6 +35,13 @@ pub enum Standing {
 /// Where everybody in this process looks.
 pub type LeaseWatch = watch::Receiver<Standing>;
 
+/// Waits until the lease is not valid: what runs and can be run again may be run by somebody else soon.
+pub async fn doubted(mut lease: LeaseWatch) {
+    let _ = lease
+        .wait_for(|standing| *standing != Standing::Valid)
+        .await;
+}
+
 /// What a heartbeat tells besides "alive".
 #[derive(Debug, Default)]
 pub struct Load {

@@ -4,6 +4,8 @@
 //! and [`lease`] are what it may write, [`opens`] and [`notices`] are how it hears.
 
 pub mod config;
+pub mod context;
+pub mod conversation;
 mod disk;
 pub mod doctor;
 pub mod files;
@@ -11,6 +13,7 @@ pub mod host;
 pub mod lease;
 pub mod notices;
 pub mod opens;
+pub mod services;
 pub mod session;
 mod snapshots;
 mod tree;
@@ -33,10 +36,12 @@ use warren_common::telemetry;
 use warren_rhost::control::ProtectionState;
 
 use crate::config::{ConfigError, WorkerConfig};
+use crate::context::Context;
 use crate::files::{Limits, Transfers};
 use crate::host::{Directories, HostError, Pool};
 use crate::lease::{Keeper, LeaseWatch, Load, Standing};
 use crate::opens::Opens;
+use crate::services::Calls;
 use crate::session::Registry;
 use crate::writes::Writes;
 
@@ -143,7 +148,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
     };
     let lease = keeper.start(registered, life.clone());
     let writes = Writes::start(me, broker.clone(), db.clone(), relaxed, lease.clone());
-    let context = session::Context {
+    let context = Context {
         db: db.clone(),
         me,
         writes,
@@ -155,9 +160,15 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
     };
     let registry = Registry::new(context, load);
     serve_probes(&config, &broker, &lease, &pool, life.clone()).await?;
-    let hearing = registry.clone();
+    let calls = Calls::new(registry.clone(), Arc::clone(&pool));
+    let (hearing, called) = (registry.clone(), calls.clone());
     let heard = life.clone();
-    tokio::spawn(async move { heard.run_until_cancelled(notices::hear(hearing, me)).await });
+    tokio::spawn(async move {
+        heard
+            .run_until_cancelled(notices::hear(hearing, called, me))
+            .await
+    });
+    tokio::spawn(calls.run());
     tokio::spawn(Opens::new(registry.clone(), Arc::clone(&pool)).run());
     tracing::info!(worker.id = %id, "Ready, with R {} and {} places", pool.r_version(), config.session_slots);
 

@@ -166,7 +166,11 @@ impl Opens {
     async fn open_with(&self, job: JobId, child: Child, permit: OwnedSemaphorePermit) -> bool {
         match self.registry.context().writes.claim_opening(job).await {
             Some(Some(opening)) => {
-                let (session, begin) = (opening.session, Begin::With(Box::new(opening)));
+                let Some(session) = opening.session else {
+                    tracing::error!("An opening without a session was claimed");
+                    return true;
+                };
+                let begin = Begin::With(Box::new(opening));
                 if let Some(child) = self.registry.start(session, child, permit, begin) {
                     // Told of twice: it is under way.
                     self.pool.give_back(child);

@@ -34,6 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Writes {
     claims: Group<SessionId, Option<Claimed>>,
+    calls: Group<JobId, Option<Claimed>>,
     openings: Group<JobId, Option<Opened>>,
     completions: Group<Ending, Option<Completed>>,
     writer: Arc<Writer>,
@@ -71,13 +72,13 @@ impl Writes {
             relaxed,
             lease,
         });
-        let (claiming, opening, completing) = (
-            Arc::clone(&writer),
-            Arc::clone(&writer),
-            Arc::clone(&writer),
-        );
+        let (claiming, calling) = (Arc::clone(&writer), Arc::clone(&writer));
+        let (opening, completing) = (Arc::clone(&writer), Arc::clone(&writer));
         Self {
             claims: Group::start(LARGEST, move |group| Arc::clone(&claiming).claim(group)),
+            calls: Group::start(LARGEST, move |group| {
+                Arc::clone(&calling).claim_calls(group)
+            }),
             openings: Group::start(LARGEST, move |group| Arc::clone(&opening).open(group)),
             completions: Group::start(LARGEST, move |group| {
                 Arc::clone(&completing).complete(group)
@@ -116,6 +117,51 @@ impl Writes {
                 }
             }
         }
+    }
+
+    /// A call or a publication that a notice told of; `None` when another worker has it.
+    pub async fn claim_call(&self, job: JobId) -> Result<Option<Claimed>, Stopped> {
+        self.calls.submit(job).await
+    }
+
+    /// Calls and publications that wait, and whether one may turn up later because an answer was lost. In `doubt` those are
+    /// among them that the database says run here, which the caller may know already. `None` when the lease is lost.
+    pub async fn claim_waiting_calls(
+        &self,
+        limit_of: usize,
+        mut doubt: bool,
+    ) -> Option<(Vec<Claimed>, bool)> {
+        let writer = &self.writer;
+        let mut pause = FIRST_PAUSE;
+        let mut interrupted = false;
+        loop {
+            let found = async {
+                let mut found = if doubt {
+                    jobs::calls_running_here(&writer.db, writer.me).await?
+                } else {
+                    Vec::new()
+                };
+                let waiting =
+                    jobs::claim_waiting_calls(&writer.db, writer.me, limit(limit_of)).await?;
+                found.extend(waiting);
+                Ok::<_, DbError>(found)
+            };
+            match found.await {
+                Ok(found) => return Some((found, interrupted)),
+                Err(error) => {
+                    interrupted |= error.is_interrupted();
+                    doubt |= interrupted;
+                    writer.wait(&error, &mut pause).await?;
+                }
+            }
+        }
+    }
+
+    /// Tells the node that waits of a job that was completed by a statement of its own.
+    pub fn tell(&self, ending: Ending, completed: Completed) {
+        let mut events = Events::default();
+        events.add(ending, Some(completed));
+        events.send(&self.writer.broker);
     }
 
     /// Opens the session that a job asks for; `None` when another worker did.
@@ -226,7 +272,7 @@ impl Writer {
             found.extend(
                 claimed
                     .into_iter()
-                    .map(|claimed| (claimed.session, claimed)),
+                    .filter_map(|claimed| Some((claimed.session?, claimed))),
             );
             group
                 .iter()
@@ -243,6 +289,35 @@ impl Writer {
             keep(jobs::claim(&self.relaxed, self.me, &missing).await?);
         }
         Ok(())
+    }
+
+    async fn claim_calls(self: Arc<Self>, group: Vec<JobId>) -> Vec<Option<Claimed>> {
+        let mut pause = FIRST_PAUSE;
+        let mut doubt = false;
+        loop {
+            let found = async {
+                let mut found = jobs::claim_calls(&self.db, self.me, &group).await?;
+                if doubt {
+                    found.extend(jobs::calls_running_here(&self.db, self.me).await?);
+                }
+                Ok::<_, DbError>(found)
+            };
+            match found.await {
+                Ok(found) => {
+                    let mut found: HashMap<JobId, Claimed> = found
+                        .into_iter()
+                        .map(|claimed| (claimed.job, claimed))
+                        .collect();
+                    return group.iter().map(|job| found.remove(job)).collect();
+                }
+                Err(error) => {
+                    doubt |= error.is_interrupted();
+                    if self.wait(&error, &mut pause).await.is_none() {
+                        return Vec::new();
+                    }
+                }
+            }
+        }
     }
 
     async fn claim_aside_once(

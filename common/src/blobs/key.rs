@@ -39,9 +39,7 @@ impl fmt::Display for BlobKey {
 
 /// A key that no blob of ours has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no key of a blob: expected snapshots/{{id}}.zip, services/{{id}}.zip or transfers/{{id}}"
-)]
+#[error("no key of a blob: expected snapshots/{{id}}.zip, services/{{id}}.zip or transfers/{{id}}")]
 pub struct ForeignKey;
 
 impl FromStr for BlobKey {
@@ -50,12 +48,10 @@ impl FromStr for BlobKey {
     fn from_str(key: &str) -> Result<Self, ForeignKey> {
         let zip = |name: &str| name.strip_suffix(".zip").map(str::to_owned);
         let read = match key.split_once('/') {
-            Some(("snapshots", name)) => zip(name)
-                .and_then(|id| id.parse().ok())
-                .map(Self::Snapshot),
-            Some(("services", name)) => zip(name)
-                .and_then(|id| id.parse().ok())
-                .map(Self::Service),
+            Some(("snapshots", name)) => {
+                zip(name).and_then(|id| id.parse().ok()).map(Self::Snapshot)
+            }
+            Some(("services", name)) => zip(name).and_then(|id| id.parse().ok()).map(Self::Service),
             Some(("transfers", object)) => {
                 let (id, nth) = object.split_once('.').unwrap_or((object, "0"));
                 let read = id.parse().ok().zip(nth.parse().ok());

@@ -145,6 +145,16 @@ impl Blobs {
         }
     }
 
+    /// Copies a blob that is one object to another key, and says how many bytes it is. What was under that key is replaced.
+    pub async fn copy(&self, from: BlobKey, to: BlobKey) -> Result<u64, BlobError> {
+        let mut download = self.download(from, None).await?;
+        let mut upload = self.upload(to, u64::MAX);
+        while let Some(piece) = download.next().await? {
+            upload.write(piece).await?;
+        }
+        upload.finish().await
+    }
+
     async fn delete_object(&self, object: String) -> Result<(), BlobError> {
         let request = self.client.delete_object().bucket(&self.bucket);
         match request.key(object).send().await {

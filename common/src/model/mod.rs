@@ -16,7 +16,8 @@ pub use request::{
     PutFilesRequest, PutObjectRequest, UploadedFile, Wanted,
 };
 pub use result::{
-    Got, GotFile, GotObject, Names, OutputFile, Refusal, RefusalKind, RunResult, SavedSnapshot, ValuePair,
+    Got, GotFile, GotObject, Names, OutputFile, Refusal, RefusalKind, RunResult, SavedSnapshot,
+    ValuePair,
 };
 pub use service::{CallRequest, Change, Definition, Parameter, ParameterType, PublishRequest};
 pub use session::SessionState;

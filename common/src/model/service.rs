@@ -148,6 +148,11 @@ mod tests {
         assert_eq!(changed.code, "z <- x");
         assert_eq!(changed.inputs[0].r#type, ParameterType::DataFrame);
         assert!(changed.output_files.is_empty() && changed.example.is_some());
-        assert!(changed.changed(change(r#"{"inputs":[]}"#)).example.is_none());
+        assert!(
+            changed
+                .changed(change(r#"{"inputs":[]}"#))
+                .example
+                .is_none()
+        );
     }
 }

@@ -268,18 +268,22 @@ pub(crate) fn working_dirs_below(house: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The working directories of every session below a worker's directory.
+/// The working directories of every session and every call below a worker's directory.
 fn working_dirs(work_dir: &Path) -> Vec<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(dir)
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
             .unwrap_or_default()
     };
-    below(work_dir)
+    let children = below(work_dir)
         .iter()
         .flat_map(|worker| below(worker))
-        .map(|child| child.join("work"))
-        .collect()
+        .collect::<Vec<_>>();
+    let calls = children
+        .iter()
+        .flat_map(|child| below(&child.join("calls")));
+    let all = children.iter().cloned().chain(calls);
+    all.map(|dir| dir.join("work")).collect()
 }
 
 impl Drop for House {

@@ -1,68 +1,26 @@
 //! The task that owns one session and its one R process: a mailbox, no locks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use warren_common::id::{JobId, SessionId};
-use warren_common::model::{JobKind, JobState, SessionState, WorkerIdentity};
-use warren_common::queue::Broker;
-use warren_common::stop::Stop;
+use warren_common::id::SessionId;
+use warren_common::model::{JobKind, JobState, SessionState};
 use warren_common::store::jobs::Claimed;
-use warren_common::store::{Db, sessions};
+use warren_common::store::sessions;
 use warren_common::telemetry::metrics;
 
 use super::aside::Letter;
-use super::ending::DRAINED;
 use super::run::{RunEnd, run};
-use crate::config::WorkerConfig;
-use crate::files::Transfers;
+use crate::context::Context;
+use crate::conversation::{DRAINED, Mail};
 use crate::host::Child;
-use crate::lease::{LeaseWatch, Standing};
-use crate::writes::Writes;
+use crate::lease::Standing;
 
 /// How long a killed process may take to go.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
-
-/// What a session's task is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mail {
-    /// Jobs wait.
-    Work,
-    /// Jobs wait that need no R.
-    Aside,
-    /// Cancel this job, if it is one that runs.
-    Cancel(JobId),
-    /// End the session.
-    Close {
-        /// Do not wait for R.
-        force: bool,
-    },
-}
-
-/// What every session of a worker shares.
-#[derive(Clone)]
-pub struct Context {
-    /// Postgres.
-    pub db: Db,
-    /// Who writes.
-    pub me: WorkerIdentity,
-    /// Grouped writes.
-    pub writes: Writes,
-    /// For completion events.
-    pub broker: Broker,
-    /// Whether anything new may begin.
-    pub lease: LeaseWatch,
-    /// What moves files between sessions and the object store.
-    pub transfers: Transfers,
-    /// Settings.
-    pub config: Arc<WorkerConfig>,
-    /// When to end.
-    pub stop: Stop,
-}
 
 /// One session.
 pub(super) struct Actor {

@@ -16,8 +16,8 @@ use warren_common::model::{CancelOutcome, JobKind, JobState};
 use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::telemetry::metrics;
 
-use super::actor::Context;
-use super::ending::DRAINED;
+use crate::context::Context;
+use crate::conversation::DRAINED;
 use crate::files::{self, Files, FilesError};
 use crate::lease::Standing;
 use crate::writes::Ending;

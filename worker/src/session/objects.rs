@@ -10,9 +10,9 @@ use warren_common::model::{
 };
 use warren_rhost::session::{Ask, Form};
 
-use super::conversation::Conversation;
-use super::ending::{Left, Verdict};
-use super::moving::{FromR, Moved};
+use crate::conversation::Conversation;
+use crate::conversation::{FromR, Moved};
+use crate::conversation::{Left, Verdict};
 use crate::disk::{Scratch, blocking, write_all};
 use crate::files::FilesError;
 use crate::tree::{TMP, Tree};

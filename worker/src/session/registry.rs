@@ -12,8 +12,10 @@ use tokio_util::task::TaskTracker;
 use warren_common::id::SessionId;
 use warren_common::telemetry::metrics;
 
-use super::actor::{Actor, AsideTask, Begin, Context, Mail};
+use super::actor::{Actor, AsideTask, Begin};
 use super::aside::{Aside, Letter};
+use crate::context::Context;
+use crate::conversation::Mail;
 use crate::host::Child;
 use crate::lease::Load;
 

@@ -4,10 +4,11 @@ use tokio::sync::mpsc;
 use warren_common::model::JobKind;
 use warren_common::store::jobs::{Claimed, Completion};
 
-use super::actor::{Context, Mail};
-use super::conversation::Conversation;
-use super::ending::{Left, Verdict};
 use super::{execute, objects, snapshots};
+use crate::context::Context;
+use crate::conversation::Conversation;
+use crate::conversation::Mail;
+use crate::conversation::{Left, Verdict};
 use crate::host::Child;
 use crate::writes::Ending;
 
@@ -83,6 +84,10 @@ async fn perform(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
             | JobKind::DeleteFile),
         ) => Err(Verdict::without_r(format!(
             "a job of the kind {} does not take its turn",
+            other.word()
+        ))),
+        Ok(other @ (JobKind::Publish | JobKind::Call)) => Err(Verdict::without_r(format!(
+            "a job of the kind {} belongs to no session",
             other.word()
         ))),
         Err(unknown) => Err(Verdict::without_r(format!(

@@ -7,20 +7,18 @@ use std::path::Path;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_util::bytes::{Buf, Bytes, BytesMut};
-use warren_common::blobs::{BlobError, BlobKey, Blobs};
+use warren_common::blobs::{BlobKey, Blobs};
 use warren_common::id::SnapshotId;
 use warren_common::model::{
-    CreateSnapshotRequest, LoadSnapshotRequest, OpenRequest, RefusalKind, SavedSnapshot,
+    CreateSnapshotRequest, LoadSnapshotRequest, OpenRequest, SavedSnapshot,
 };
 use warren_common::store::snapshots::NewSnapshot;
 use warren_rhost::session::Ask;
 
-use super::conversation::Conversation;
-use super::ending::{Left, Verdict};
-use super::moving::{FromR, IntoR, Moved};
-use crate::disk::{Scratch, blocking, write_all};
+use crate::conversation::{Conversation, FromR, Left, Moved, Verdict};
+use crate::disk::{Scratch, blocking};
 use crate::files::FilesError;
-use crate::snapshots::{Limit, Unpacked, pack, unpack};
+use crate::snapshots::{Limit, bring, pack};
 use crate::tree::{Tree, WORK};
 
 /// The zip, in the scratch directory.
@@ -131,93 +129,16 @@ async fn upload(blobs: Blobs, snapshot: SnapshotId, zip: &Path) -> Moved<u64> {
 /// Brings a snapshot into the session: what it holds is added or takes the place of what has its name, all else stays.
 pub(super) async fn load(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
     let LoadSnapshotRequest { snapshot } = talk.request()?;
-    bring(talk, snapshot).await
+    bring(talk, BlobKey::Snapshot(snapshot)).await?;
+    Ok(Verdict::done(None))
 }
 
 /// Brings a snapshot into a session that is being opened.
 pub(super) async fn begin_with(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
     let OpenRequest { snapshot } = talk.request()?;
     match snapshot {
-        Some(snapshot) => bring(talk, snapshot).await,
-        None => Ok(Verdict::done(None)),
+        Some(snapshot) => bring(talk, BlobKey::Snapshot(snapshot)).await?,
+        None => {}
     }
-}
-
-async fn bring(talk: &mut Conversation<'_>, snapshot: SnapshotId) -> Result<Verdict, Verdict> {
-    let limit = limit(talk);
-    let (dir, blobs) = (talk.dir().to_owned(), talk.context.transfers.blobs.clone());
-    let (unpacked, scratch, work) = talk
-        .aside(Box::pin(fetch(blobs, snapshot, &dir, limit)))
-        .await?;
-    let unpacked = talk
-        .bytes_in(Ask::LoadImage, |into_r| give(unpacked, into_r))
-        .await?;
-    // A few renames. Nobody can stop them half-way.
-    blocking(move || unpacked.bring_in(&scratch, &work))
-        .await
-        .map_err(Verdict::from)?;
     Ok(Verdict::done(None))
-}
-
-/// Downloads a snapshot, looks at all of it and unpacks its files where the session cannot reach them.
-async fn fetch(
-    blobs: Blobs,
-    snapshot: SnapshotId,
-    session: &Path,
-    limit: Limit,
-) -> Moved<(Unpacked, Scratch, Tree)> {
-    let mut download = match blobs.download(BlobKey::Snapshot(snapshot), None).await {
-        Err(BlobError::NotFound { .. }) => {
-            return Err(FilesError::refused(
-                RefusalKind::NotFound,
-                "the snapshot was deleted",
-            ));
-        }
-        found => found?,
-    };
-    let dir = session.to_owned();
-    let (scratch, mut zip) = blocking(move || {
-        let scratch = Scratch::new(&dir)?;
-        let zip = scratch.create(ZIP)?;
-        io::Result::Ok((scratch, zip))
-    })
-    .await?;
-    let mut batch = BytesMut::with_capacity(READ);
-    while let Some(piece) = download.next().await? {
-        batch.extend_from_slice(&piece);
-        if batch.len() >= READ {
-            zip = write_all(zip, batch.split().freeze()).await?;
-        }
-    }
-    let zip = write_all(zip, batch.freeze()).await?;
-    let dir = session.to_owned();
-    blocking(move || {
-        let work = Tree::open(&dir, WORK)?;
-        let unpacked = unpack(zip, &scratch, &work, limit)?;
-        Ok((unpacked, scratch, work))
-    })
-    .await
-}
-
-/// Gives R the workspace out of a zip.
-async fn give(mut unpacked: Unpacked, mut into_r: IntoR) -> Moved<Unpacked> {
-    let (pieces, mut image) = mpsc::channel::<Vec<u8>>(PIECES);
-    let reading = blocking(move || {
-        unpacked.image(|piece| pieces.blocking_send(piece).is_ok())?;
-        Ok(unpacked)
-    });
-    let passing = async {
-        while let Some(piece) = image.recv().await {
-            if !into_r.write(&piece).await {
-                break;
-            }
-        }
-        // Whoever reads the zip sees that nobody wants more.
-        drop(image);
-        into_r
-    };
-    let (read, into_r) = tokio::join!(reading, passing);
-    // Only now does R see the end: after the last byte, or too early when something is wrong.
-    drop(into_r);
-    read
 }

@@ -3,12 +3,14 @@
 //! A zip is written and read on the worker's disk, where no session reaches it. `docs/decisions/0008-zips.md` says why it is
 //! compressed as it is.
 
+mod bring;
 mod name;
 mod pack;
 mod unpack;
 
+pub(crate) use bring::bring;
 pub(crate) use pack::pack;
-pub(crate) use unpack::{Unpacked, unpack};
+use unpack::{Unpacked, unpack};
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! What a caller reads of a call that has ended.
 
-use serde::ser::{SerializeMap, Serializer};
 use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use warren_common::model::{JobState, OutputFile, Refusal, RunResult, ValuePair};
 
 use crate::error::ApiError;
@@ -83,7 +83,11 @@ mod tests {
     use super::*;
     use serde_json::value::RawValue;
 
-    fn reply(state: JobState, result: Option<&str>, reason: Option<&str>) -> Result<String, ApiError> {
+    fn reply(
+        state: JobState,
+        result: Option<&str>,
+        reason: Option<&str>,
+    ) -> Result<String, ApiError> {
         let outcome = Outcome {
             state,
             result: result.map(|json| RawValue::from_string(json.to_owned()).unwrap()),

@@ -74,7 +74,12 @@ mod tests {
 
     #[test]
     fn names_stay_in_their_place_in_a_path() {
-        for good in ["add", "v1.0.0-rc_1", "0190b0c0-0000-7000-8000-000000000001", &"x".repeat(128)] {
+        for good in [
+            "add",
+            "v1.0.0-rc_1",
+            "0190b0c0-0000-7000-8000-000000000001",
+            &"x".repeat(128),
+        ] {
             assert!(check("name", good).is_ok(), "{good}");
         }
         for bad in ["", ".", "..", "a b", "a/b", "ä", "a%", &"x".repeat(129)] {

@@ -94,14 +94,20 @@ fn declared(
     let Some(parameters) = parameters else {
         return Ok(None);
     };
-    distinct(what, parameters.iter().map(|declared| declared.name.as_str()))?;
+    distinct(
+        what,
+        parameters.iter().map(|declared| declared.name.as_str()),
+    )?;
     let read = parameters.into_iter().map(|Declared { name, r#type }| {
         if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
             return Err(bad(format!(
                 "a name in {what} is empty, or no name that R can have"
             )));
         }
-        let known: Vec<&str> = ParameterType::ALL.iter().map(|known| known.word()).collect();
+        let known: Vec<&str> = ParameterType::ALL
+            .iter()
+            .map(|known| known.word())
+            .collect();
         let r#type = r#type.parse().map_err(|_unknown| {
             bad(format!(
                 "{name:?} in {what} has the type {type:?}; it can be {}",

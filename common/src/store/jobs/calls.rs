@@ -73,7 +73,8 @@ const ITS_TURN: &str = "(j.kind <> 'publish' OR NOT EXISTS (
                   JOIN jobs earlier ON earlier.id = other.job_id AND earlier.finished_at IS NULL
                  WHERE own.job_id = j.id))";
 
-const TOLD: &str = "j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
+const TOLD: &str =
+    "j.id, j.session_id, j.owner_id, j.kind, j.attempt, j.api_id, j.request, j.traceparent,
                   j.cancel_requested_at IS NOT NULL AS cancel_requested";
 
 /// Claims these jobs, but for those that another worker has or is taking. Claimed durably: a call may be run again, and so it must
@@ -128,7 +129,9 @@ pub async fn claim_waiting_calls(
     );
     let mut conn = db.conn().await?;
     let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch, &limit];
-    let rows = conn.query("jobs::claim_waiting_calls", &sql, params).await?;
+    let rows = conn
+        .query("jobs::claim_waiting_calls", &sql, params)
+        .await?;
     Ok(rows.iter().map(claimed).collect())
 }
 

@@ -105,9 +105,7 @@ async fn find_version(tx: &mut Conn, new: &NewPublication) -> Result<Option<Vers
     let rows = tx
         .query("services::find_version", SQL, &[&new.name, &new.version])
         .await?;
-    Ok(rows
-        .first()
-        .map(|row| VersionId::from_uuid(row.get("id"))))
+    Ok(rows.first().map(|row| VersionId::from_uuid(row.get("id"))))
 }
 
 async fn insert_version(
@@ -192,11 +190,7 @@ pub enum Publication {
 
 /// What a version consists of when its publication begins, which may be the `fresh` one that makes it. Publications of one version are claimed one after another, so
 /// nothing but its deletion comes between.
-pub async fn publication(
-    db: &Db,
-    version: VersionId,
-    fresh: bool,
-) -> Result<Publication, DbError> {
+pub async fn publication(db: &Db, version: VersionId, fresh: bool) -> Result<Publication, DbError> {
     const SQL: &str = "-- services::publication
         SELECT v.content_id, c.definition, c.pinned_id
           FROM service_versions v LEFT JOIN service_contents c ON c.id = v.content_id
@@ -274,7 +268,14 @@ pub async fn complete(
     };
     match pinned {
         Some(pinned) => pin(&mut tx, version, content, pinned).await?,
-        None => free(&mut tx, &[content], &found.map(|(name, _)| name).into_iter().collect::<Vec<_>>()).await?,
+        None => {
+            free(
+                &mut tx,
+                &[content],
+                &found.map(|(name, _)| name).into_iter().collect::<Vec<_>>(),
+            )
+            .await?
+        }
     }
     let next = next_publication(&mut tx, version, ended.job).await?;
     tx.commit("services::complete").await?;

@@ -102,9 +102,7 @@ pub async fn content(db: &Db, id: ContentId) -> Result<Option<Content>, DbError>
     const SQL: &str = "-- services::content
         SELECT definition, pinned_id FROM service_contents WHERE id = $1 AND pinned_at IS NOT NULL";
     let mut conn = db.conn().await?;
-    let rows = conn
-        .query("services::content", SQL, &[&id.uuid()])
-        .await?;
+    let rows = conn.query("services::content", SQL, &[&id.uuid()]).await?;
     rows.first().map(read_content).transpose()
 }
 

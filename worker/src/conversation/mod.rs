@@ -1,5 +1,12 @@
 //! The conversation with R about one job: the question, the bytes that move beside it, and whoever wants it to stop.
 
+mod chunks;
+mod console;
+mod ending;
+mod mail;
+mod moving;
+mod text;
+
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -14,10 +21,13 @@ use tokio::time::{Instant, sleep_until};
 use warren_common::store::jobs::Claimed;
 use warren_rhost::session::{Ask, Done, Ending, FromChild, ToChild, Workspace};
 
-use super::actor::{Context, Mail};
-use super::chunks::Chunks;
-use super::ending::{Verdict, Wish};
-use super::moving::{FromR, IntoR, Moved};
+pub(crate) use ending::{DRAINED, Left, Verdict};
+pub use mail::Mail;
+pub(crate) use moving::{FromR, IntoR, Moved};
+
+use self::chunks::Chunks;
+use self::ending::Wish;
+use crate::context::Context;
 use crate::host::{Child, ChildError, ChildExit, Sending};
 
 /// R is asked again this often until it unwinds: it ignores a signal that comes while it starts a command.
@@ -58,9 +68,9 @@ enum Until {
 }
 
 /// A claimed job, the R process that it is about, and what has become of it so far.
-pub(super) struct Conversation<'a> {
-    pub(super) context: &'a Context,
-    pub(super) claimed: &'a Claimed,
+pub(crate) struct Conversation<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) claimed: &'a Claimed,
     child: &'a mut Child,
     mail: &'a mut mpsc::Receiver<Mail>,
     chunks: Chunks<'a>,
@@ -76,7 +86,7 @@ pub(super) struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// About a job that was claimed just now: its time runs.
-    pub(super) fn new(
+    pub(crate) fn new(
         context: &'a Context,
         child: &'a mut Child,
         mail: &'a mut mpsc::Receiver<Mail>,
@@ -97,19 +107,32 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// For the sake of a job, but not the job itself: what R prints is not the job's.
+    pub(crate) fn apart(
+        context: &'a Context,
+        child: &'a mut Child,
+        mail: &'a mut mpsc::Receiver<Mail>,
+        claimed: &'a Claimed,
+    ) -> Self {
+        Self {
+            chunks: Chunks::apart(context, claimed),
+            ..Self::new(context, child, mail, claimed)
+        }
+    }
+
     /// The job has a limit of its own.
-    pub(super) fn limit_to(&mut self, seconds: u32) {
+    pub(crate) fn limit_to(&mut self, seconds: u32) {
         self.limit = u64::from(seconds);
         self.deadline = Instant::now() + Duration::from_secs(self.limit);
     }
 
     /// The directory that is the session's own.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.child.dir()
     }
 
     /// What the job asks.
-    pub(super) fn request<T: DeserializeOwned>(&self) -> Result<T, Verdict> {
+    pub(crate) fn request<T: DeserializeOwned>(&self) -> Result<T, Verdict> {
         serde_json::from_slice(&self.claimed.request).map_err(|error| {
             // The API wrote these bytes; a version that cannot read them must not lose the session over them.
             // Serde's own text repeats values, and they are the user's.
@@ -123,7 +146,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Runs code. How it ended is the verdict, whatever it is.
-    pub(super) async fn run(&mut self, message: &ToChild, names: &[String]) -> Verdict {
+    pub(crate) async fn run(&mut self, message: &ToChild, names: &[String]) -> Verdict {
         let mut nothing = pin!(Fuse::<std::future::Ready<()>>::terminated());
         let outcome = self.send(message, None, nothing.as_mut()).await;
         // What background processes wrote since the last run belongs to this one.
@@ -137,7 +160,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Asks something of the workspace that moves no bytes.
-    pub(super) async fn ask(&mut self, ask: Ask) -> Result<Done, Verdict> {
+    pub(crate) async fn ask(&mut self, ask: Ask) -> Result<Done, Verdict> {
         let mut nothing = pin!(Fuse::<std::future::Ready<()>>::terminated());
         let outcome = self.send(&question(ask), None, nothing.as_mut()).await;
         let done = self.judged(outcome).await?;
@@ -145,7 +168,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Asks for bytes, which `take` reads while R writes them. It succeeds when R did and every byte arrived.
-    pub(super) async fn bytes_out<T, F>(
+    pub(crate) async fn bytes_out<T, F>(
         &mut self,
         ask: Ask,
         take: impl FnOnce(FromR) -> F,
@@ -162,7 +185,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Gives R bytes, which `give` writes while R reads them. It succeeds when R did and so did `give`.
-    pub(super) async fn bytes_in<T, F>(
+    pub(crate) async fn bytes_in<T, F>(
         &mut self,
         ask: Ask,
         give: impl FnOnce(IntoR) -> F,
@@ -211,7 +234,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Waits for work in which R has no part. It is dropped when somebody wants the job to stop.
-    pub(super) async fn aside<T>(
+    pub(crate) async fn aside<T>(
         &mut self,
         work: impl Future<Output = Moved<T>>,
     ) -> Result<T, Verdict> {
@@ -231,7 +254,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The end of the console text, whether that is all of it, and whether the session is to be closed.
-    pub(super) async fn finish(self) -> (Vec<u8>, bool, bool) {
+    pub(crate) async fn finish(self) -> (Vec<u8>, bool, bool) {
         let (tail, is_whole) = self.chunks.finish().await;
         (tail, is_whole, self.wish == Some(Wish::Close))
     }
@@ -248,7 +271,7 @@ impl<'a> Conversation<'a> {
         match self.child.writer.begin(message, pipe) {
             Ok(sending) => self.hear(Until::Answered, sending, beside).await,
             Err(error) => {
-                tracing::debug!(error = %error, "The R process of {} did not take the job", self.claimed.session);
+                tracing::debug!(error = %error, "The R process of {} did not take it", self.claimed.job);
                 self.wait_for_the_end().await
             }
         }

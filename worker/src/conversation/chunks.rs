@@ -9,8 +9,8 @@ use warren_common::store::DbError;
 use warren_common::store::console::{self, Chunk};
 use warren_common::store::jobs::Claimed;
 
-use super::actor::Context;
 use super::console::{RunConsole, read_now};
+use crate::context::Context;
 
 /// Text waits this long for company before it is written.
 const CHUNK_AGE: Duration = Duration::from_millis(75);
@@ -18,7 +18,7 @@ const CHUNK_AGE: Duration = Duration::from_millis(75);
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The console of one run and its way into the table.
-pub(super) struct Chunks<'a> {
+pub(crate) struct Chunks<'a> {
     context: &'a Context,
     claimed: &'a Claimed,
     console: RunConsole,
@@ -36,7 +36,7 @@ struct Writing {
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(context: &'a Context, claimed: &'a Claimed) -> Self {
+    pub(crate) fn new(context: &'a Context, claimed: &'a Claimed) -> Self {
         let limit = context.config.console_max_bytes;
         Self {
             context,
@@ -48,12 +48,20 @@ impl<'a> Chunks<'a> {
         }
     }
 
+    /// Text that is for nobody who follows the job: no chunk of it is written.
+    pub(crate) fn apart(context: &'a Context, claimed: &'a Claimed) -> Self {
+        Self {
+            refused: true,
+            ..Self::new(context, claimed)
+        }
+    }
+
     /// Reads what is in the pipe now; false when nothing can come out of it any more.
-    pub(super) fn read(&mut self, pipe: &pipe::Receiver) -> bool {
+    pub(crate) fn read(&mut self, pipe: &pipe::Receiver) -> bool {
         let console = &mut self.console;
         let open = read_now(pipe, |bytes| console.take(bytes)).unwrap_or_else(|error| {
-            let session = self.claimed.session;
-            tracing::debug!(error = %error, "The console of {session} cannot be read");
+            let job = self.claimed.job;
+            tracing::debug!(error = %error, "The console of {job} cannot be read");
             false
         });
         if self.console.has_pending() && self.due.is_none() {
@@ -63,7 +71,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Writes what is due, for ever. Cancel safe: what is on its way is kept for the next call.
-    pub(super) async fn write(&mut self) {
+    pub(crate) async fn write(&mut self) {
         loop {
             if let Some(writing) = &mut self.writing {
                 let answer = writing.answer.as_mut().await;
@@ -115,7 +123,7 @@ impl<'a> Chunks<'a> {
 
     /// Waits until it is clear whether the last chunk is written; then the text that is in no chunk, and whether that is
     /// all of it.
-    pub(super) async fn finish(mut self) -> (Vec<u8>, bool) {
+    pub(crate) async fn finish(mut self) -> (Vec<u8>, bool) {
         if let Some(Writing { chunk, answer }) = self.writing.take() {
             let written = match answer.await {
                 Err(error) if error.is_away() => {

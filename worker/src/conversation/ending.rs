@@ -13,7 +13,7 @@ use crate::host::ChildExit;
 
 /// Why R was asked to unwind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     Cancel,
     TimeOut,
     Close,
@@ -24,7 +24,7 @@ pub(super) enum Wish {
 /// What a job leaves, as it is stored.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Left {
+pub(crate) enum Left {
     Run(RunResult),
     Names(Names),
     Object(GotObject),
@@ -33,26 +33,26 @@ pub(super) enum Left {
 }
 
 /// Why a session ends whose worker is drained, and with it what has not ended within the grace period.
-pub(super) const DRAINED: &str =
+pub(crate) const DRAINED: &str =
     "its worker was drained, as for an upgrade, and its sessions end with it: open a new one";
 
 /// How a job ends, but for its console text.
 #[derive(Debug)]
-pub(super) struct Verdict {
-    pub(super) state: JobState,
-    pub(super) result: Option<Box<Left>>,
+pub(crate) struct Verdict {
+    pub(crate) state: JobState,
+    pub(crate) result: Option<Box<Left>>,
     /// A snapshot that is whole in the store.
-    pub(super) snapshot: Option<Box<NewSnapshot>>,
+    pub(crate) snapshot: Option<Box<NewSnapshot>>,
     /// Why, where the result does not say.
-    pub(super) reason: Option<String>,
-    pub(super) cancel: Option<CancelOutcome>,
+    pub(crate) reason: Option<String>,
+    pub(crate) cancel: Option<CancelOutcome>,
     /// Why the session ends with it, when it does.
-    pub(super) gone: Option<String>,
+    pub(crate) gone: Option<String>,
 }
 
 impl Verdict {
     /// It did what was asked.
-    pub(super) fn done(result: Option<Left>) -> Self {
+    pub(crate) fn done(result: Option<Left>) -> Self {
         Self {
             state: JobState::Succeeded,
             result: result.map(Box::new),
@@ -64,7 +64,7 @@ impl Verdict {
     }
 
     /// R was not asked at all, or has no part in it.
-    pub(super) fn without_r(reason: String) -> Self {
+    pub(crate) fn without_r(reason: String) -> Self {
         Self {
             state: JobState::Failed,
             reason: Some(reason),
@@ -73,11 +73,11 @@ impl Verdict {
     }
 
     /// Something of the worker's own operating system.
-    pub(super) fn of_worker(error: std::io::Error) -> Self {
+    pub(crate) fn of_worker(error: std::io::Error) -> Self {
         Self::from(FilesError::from(error))
     }
 
-    pub(super) fn cancelled_before_it_began() -> Self {
+    pub(crate) fn cancelled_before_it_began() -> Self {
         Self {
             state: JobState::Cancelled,
             reason: Some("it was cancelled before it began".to_owned()),
@@ -87,7 +87,7 @@ impl Verdict {
     }
 
     /// Somebody wanted it to stop while R had no part in it; the session lives.
-    pub(super) fn of_unwinding(wish: Option<Wish>, limit: u64) -> Self {
+    pub(crate) fn of_unwinding(wish: Option<Wish>, limit: u64) -> Self {
         let (state, message) = told(&Ending::Interrupted, wish, limit);
         Self {
             state,
@@ -98,7 +98,7 @@ impl Verdict {
     }
 
     /// R came back from a question about the workspace without having done what was asked; none when it has.
-    pub(super) fn of_question(ending: &Ending, wish: Option<Wish>, limit: u64) -> Option<Self> {
+    pub(crate) fn of_question(ending: &Ending, wish: Option<Wish>, limit: u64) -> Option<Self> {
         Some(match ending {
             Ending::Succeeded => return None,
             Ending::Interrupted => Self::of_unwinding(wish, limit),
@@ -117,7 +117,7 @@ impl Verdict {
     }
 
     /// R came back to its prompt. `names` are those of the outputs; `limit` is the time the run was given, in seconds.
-    pub(super) fn of_run(
+    pub(crate) fn of_run(
         done: Done,
         names: &[String],
         wish: Option<Wish>,
@@ -158,12 +158,13 @@ impl Verdict {
                     })
                     .collect(),
                 changed_files: done.changed_files,
+                output_files: Vec::new(),
             })))
         }
     }
 
     /// The process is gone. `forced`: because it was killed for the sake of the wish.
-    pub(super) fn of_process(
+    pub(crate) fn of_process(
         exit: &ChildExit,
         wish: Option<Wish>,
         forced: bool,
@@ -220,7 +221,7 @@ impl Verdict {
     }
 
     /// The process did not keep to the protocol, or would not die, and is nobody's any more.
-    pub(super) fn of_misconduct(what: &str) -> Self {
+    pub(crate) fn of_misconduct(what: &str) -> Self {
         Self::end_of_session(format!("{what}; the session is gone"), what.to_owned())
     }
 
@@ -285,6 +286,7 @@ fn failed(message: String) -> RunResult {
         error_message: message,
         output_parameters: Vec::new(),
         changed_files: Vec::new(),
+        output_files: Vec::new(),
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct IntoR {
 
 impl FromR {
     /// Our end, R's, and by what ours is told how many bytes R wrote.
-    pub(super) fn new() -> io::Result<(Self, OwnedFd, oneshot::Sender<u64>)> {
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd, oneshot::Sender<u64>)> {
         let (ours, theirs) = make_pipe()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         let (tell, told) = oneshot::channel();
@@ -87,7 +87,7 @@ impl FromR {
 
 impl IntoR {
     /// Our end and R's.
-    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
         let (theirs, ours) = make_pipe()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         let pipe = pipe::Sender::from_owned_fd(ours)?;

@@ -2,7 +2,7 @@
 
 /// Turns bytes into UTF-8; an incomplete character at the end waits for its rest.
 #[derive(Debug, Default)]
-pub(super) struct Utf8Stream {
+pub(crate) struct Utf8Stream {
     pending: Vec<u8>,
 }
 
@@ -10,7 +10,7 @@ const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 impl Utf8Stream {
     /// Appends the text of `bytes` to `out`.
-    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if self.pending.is_empty() {
             let rest = append_valid(bytes, out);
             self.pending.extend_from_slice(rest);
@@ -22,12 +22,12 @@ impl Utf8Stream {
     }
 
     /// How many bytes of an incomplete character wait for its rest.
-    pub(super) fn incomplete(&self) -> usize {
+    pub(crate) fn incomplete(&self) -> usize {
         self.pending.len()
     }
 
     /// Nothing more comes: what is incomplete is not text.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         if !self.pending.is_empty() {
             self.pending.clear();
             out.extend_from_slice(REPLACEMENT);

@@ -19,7 +19,7 @@ const READS: usize = 32;
 
 /// The console text of one run.
 #[derive(Debug)]
-pub(super) struct RunConsole {
+pub(crate) struct RunConsole {
     job: JobId,
     attempt: i32,
     /// Text that is in no chunk yet.
@@ -32,7 +32,7 @@ pub(super) struct RunConsole {
 }
 
 impl RunConsole {
-    pub(super) fn new(job: JobId, attempt: i32, limit: usize) -> Self {
+    pub(crate) fn new(job: JobId, attempt: i32, limit: usize) -> Self {
         Self {
             job,
             attempt,
@@ -46,7 +46,7 @@ impl RunConsole {
     }
 
     /// Takes what R printed; beyond the limit it is only counted.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         let room = self.limit.saturating_sub(self.kept);
         let (kept, over) = bytes.split_at(bytes.len().min(room));
         self.left_out += over.len() as u64;
@@ -57,17 +57,17 @@ impl RunConsole {
     }
 
     /// True when there is text that no chunk holds.
-    pub(super) fn has_pending(&self) -> bool {
+    pub(crate) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
     /// True when the pending text makes a chunk by its size alone.
-    pub(super) fn is_chunk_full(&self) -> bool {
+    pub(crate) fn is_chunk_full(&self) -> bool {
         self.pending.len() >= CHUNK_BYTES
     }
 
     /// The pending text, or the beginning of a long one, as the next chunk.
-    pub(super) fn next_chunk(&mut self) -> Chunk {
+    pub(crate) fn next_chunk(&mut self) -> Chunk {
         let mut cut = self.pending.len().min(LONGEST_CHUNK);
         while self
             .pending
@@ -88,14 +88,14 @@ impl RunConsole {
     }
 
     /// Puts back a chunk that was not written.
-    pub(super) fn put_back(&mut self, chunk: Chunk) {
+    pub(crate) fn put_back(&mut self, chunk: Chunk) {
         let younger = std::mem::replace(&mut self.pending, chunk.text);
         self.pending.extend_from_slice(&younger);
         self.next_seq = chunk.seq;
     }
 
     /// The text that is in no chunk, and whether that is all of it.
-    pub(super) fn finish(mut self) -> (Vec<u8>, bool) {
+    pub(crate) fn finish(mut self) -> (Vec<u8>, bool) {
         if self.left_out == 0 {
             self.utf8.finish(&mut self.pending);
         } else {
@@ -115,7 +115,7 @@ fn starts_character(byte: u8) -> bool {
 
 /// Reads what is in the pipe now, without waiting; of a flood a part, so that nobody else starves. False when nobody can
 /// write to it any more.
-pub(super) fn read_now(pipe: &pipe::Receiver, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
+pub(crate) fn read_now(pipe: &pipe::Receiver, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
     let mut bytes = vec![0; READ_BYTES];
     for _ in 0..READS {
         match pipe.try_read(&mut bytes) {

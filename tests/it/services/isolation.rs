@@ -1,0 +1,86 @@
+//! What a call does, no other call sees.
+
+use serde_json::json;
+use warren_tests::House;
+use warren_tests::services::service;
+
+#[tokio::test]
+async fn nothing_of_a_call_is_left_for_the_next() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let mut state = service(
+        "found <- c(exists('kept'), getOption('digits') == 3, nzchar(Sys.getenv('KEPT')), file.exists('kept'),
+            'package:splines' %in% search(), basename(getwd()) != 'work', base != 1, length(dev.list()) > 0,
+            nrow(showConnections()) > 0)
+         base <<- 2; kept <- 1; options(digits = 3); Sys.setenv(KEPT = 'x'); writeLines('x', 'kept')
+         library(splines); pdf(NULL); con <- file('kept', 'r')
+         print <- function(...) stop('damaged'); setwd(tempdir())
+         n <- runif(1)
+         if (how == 'quit') q()
+         if (how == 'crash') tools::pskill(Sys.getpid(), 9)",
+        &[("how", "character")],
+        &[("found", "vector"), ("n", "numeric")],
+    );
+    state["initCode"] = json!("base <- 1");
+    state["exampleInputs"] = json!({"how": "example"});
+    client.published("state", &state).await;
+    let mut drawn = Vec::new();
+    for how in ["", "quit", "", "crash", "", ""] {
+        let answer = client
+            .call("state", "v1", &json!({ "how": how }))
+            .await
+            .expect(200);
+        if how.is_empty() {
+            assert_eq!(
+                answer["outputParameters"]["found"],
+                json!(vec![false; 9]),
+                "{answer}"
+            );
+            drawn.push(answer["outputParameters"]["n"].to_string());
+        } else {
+            assert_eq!(answer["success"], false);
+        }
+    }
+    drawn.sort();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 4, "{drawn:?}");
+}
+
+#[tokio::test]
+async fn a_seed_that_the_code_sets_is_the_same_for_every_call() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    client
+        .published(
+            "seed",
+            &service("set.seed(1); n <- runif(1)", &[], &[("n", "numeric")]),
+        )
+        .await;
+    let first = client.outputs("seed", &json!({})).await;
+    assert_eq!(client.outputs("seed", &json!({})).await, first);
+}
+
+#[tokio::test]
+async fn calls_cannot_reach_each_other_or_what_they_share() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session.put_file("shared.txt", b"original\n").await;
+    let mut spy = service(
+        "read <- readLines('shared.txt')
+         wrote <- suppressWarnings(tryCatch({cat('x', file = 'shared.txt', append = TRUE); TRUE}, error = function(e) FALSE))
+         siblings <- dirname(dirname(getwd()))
+         seen <- length(suppressWarnings(list.files(siblings, recursive = TRUE)))
+         left <- suppressWarnings(tryCatch({cat('x', file = file.path(siblings, 'left')); TRUE}, error = function(e) FALSE))",
+        &[],
+        &[("read", "character"), ("wrote", "logical"), ("left", "logical")],
+    );
+    spy["snapshotId"] = json!(session.save().await);
+    client.published("spy", &spy).await;
+    for _ in 0..2 {
+        assert_eq!(
+            client.outputs("spy", &json!({})).await,
+            json!({"read": "original", "wrote": false, "left": false})
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! Published services, over the API.
+
+mod calls;
+mod faults;
+mod isolation;
+mod publish;

@@ -1,0 +1,193 @@
+//! Taking calls and publications: from the queue while there is room, from Postgres when there is room again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tracing::Instrument;
+use warren_common::id::JobId;
+use warren_common::model::JobKind;
+use warren_common::queue::{Delivery, Event, Notice, QueueName, Settle};
+use warren_common::store::jobs::Claimed;
+use warren_common::telemetry::metrics;
+
+use super::parents::Parents;
+use super::{call, publish};
+use crate::context::Context;
+use crate::conversation::Mail;
+use crate::host::Pool;
+use crate::lease::Standing;
+use crate::session::Registry;
+
+/// How long a notice waits here for a place before others may have it.
+const HOLD: Duration = Duration::from_millis(50);
+
+/// Takes and runs what belongs to no session.
+#[derive(Clone)]
+pub struct Calls {
+    pub(super) context: Context,
+    pub(super) pool: Arc<Pool>,
+    pub(super) parents: Parents,
+    registry: Registry,
+    places: Arc<Semaphore>,
+    running: Arc<Mutex<HashMap<JobId, mpsc::Sender<Mail>>>>,
+}
+
+impl Calls {
+    /// For this worker; what it runs, [`Registry::ended`] waits for.
+    pub fn new(registry: Registry, pool: Arc<Pool>) -> Self {
+        let context = registry.context().clone();
+        Self {
+            parents: Parents::new(context.clone(), Arc::clone(&pool)),
+            places: Arc::new(Semaphore::new(context.config.services.call_slots)),
+            context,
+            pool,
+            registry,
+            running: Arc::default(),
+        }
+    }
+
+    /// Tells a job that runs here something.
+    pub fn tell(&self, job: JobId, letter: Mail) {
+        if let Some(task) = self.lock().get(&job) {
+            // One that is full has been told already.
+            let _ = task.try_send(letter);
+        }
+    }
+
+    /// Takes jobs until the worker takes no more.
+    pub async fn run(self) {
+        let stop = self.context.stop.soft.clone();
+        while !stop.is_cancelled() {
+            let room = async {
+                let mut lease = self.context.lease.clone();
+                let _ = lease
+                    .wait_for(|standing| *standing == Standing::Valid)
+                    .await;
+                drop(Arc::clone(&self.places).acquire_owned().await);
+            };
+            if stop.run_until_cancelled(room).await.is_none() {
+                return;
+            }
+            if self.catch_up().await {
+                self.consume().await;
+            }
+        }
+    }
+
+    /// Takes what waits in Postgres; true when nothing is left, false when there is no room for more.
+    async fn catch_up(&self) -> bool {
+        let mut doubt = false;
+        loop {
+            let mut places = Vec::new();
+            while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                places.push(place);
+            }
+            if places.is_empty() || !self.may_take() {
+                return false;
+            }
+            let claims = self.context.writes.claim_waiting_calls(places.len(), doubt);
+            let Some((claimed, interrupted)) = claims.await else {
+                return false;
+            };
+            doubt = interrupted;
+            let more = claimed.len() == places.len();
+            for claimed in claimed {
+                let Some(place) = places.pop() else { break };
+                self.begin(claimed, place);
+            }
+            if !more {
+                return true;
+            }
+        }
+    }
+
+    async fn consume(&self) {
+        let prefetch = u16::try_from(self.context.config.services.call_slots).unwrap_or(u16::MAX);
+        let mut consumer = self
+            .context
+            .broker
+            .consume(QueueName::Calls, Settle::ByTaker(prefetch));
+        let stop = &self.context.stop.soft;
+        while let Some(Some(event)) = stop.run_until_cancelled(consumer.next()).await {
+            let goes_on = match event {
+                Event::Consuming => self.catch_up().await,
+                Event::Delivery(delivery) => self.take(delivery).await,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Takes a job that a notice tells of; false when there is no room for it.
+    async fn take(&self, delivery: Delivery) -> bool {
+        let Notice::CallV1 { job } = delivery.notice else {
+            delivery.done().await;
+            return true;
+        };
+        let place = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout(HOLD, place).await {
+            Ok(Ok(place)) if self.may_take() => {
+                let calls = self.clone();
+                self.registry.track(async move {
+                    match calls.context.writes.claim_call(job).await {
+                        Ok(claimed) => {
+                            delivery.done().await;
+                            if let Some(claimed) = claimed {
+                                calls.work(claimed, place).await;
+                            }
+                        }
+                        Err(_stopped) => delivery.requeue().await,
+                    }
+                });
+                true
+            }
+            // No room: what is held goes back to those who have some, with the consumer.
+            _ => {
+                delivery.requeue().await;
+                false
+            }
+        }
+    }
+
+    fn may_take(&self) -> bool {
+        !self.context.stop.soft.is_cancelled() && *self.context.lease.borrow() == Standing::Valid
+    }
+
+    fn begin(&self, claimed: Claimed, place: OwnedSemaphorePermit) {
+        if self.lock().contains_key(&claimed.job) {
+            // Told of again after a lost answer; its task is there.
+            return;
+        }
+        let calls = self.clone();
+        self.registry
+            .track(async move { calls.work(claimed, place).await });
+    }
+
+    /// Does one job that was claimed.
+    async fn work(&self, claimed: Claimed, _place: OwnedSemaphorePermit) {
+        let (task, mail) = mpsc::channel(1);
+        let job = claimed.job;
+        self.lock().insert(job, task);
+        let span = tracing::debug_span!("call", job.id = %job);
+        let kind = claimed.kind.clone();
+        if let Ok(kind) = &kind {
+            metrics().claimed(*kind);
+        }
+        let done = async {
+            match kind {
+                Ok(JobKind::Call) => call::call(self, claimed, mail).await,
+                Ok(JobKind::Publish) => publish::publish(self, claimed, mail).await,
+                _ => tracing::error!("{job} is no call"),
+            }
+        };
+        done.instrument(span).await;
+        self.lock().remove(&job);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, mpsc::Sender<Mail>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

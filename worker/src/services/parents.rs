@@ -1,0 +1,278 @@
+//! What calls are forked from, kept by recent use within a budget of memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use warren_common::id::ContentId;
+use warren_common::model::RefusalKind;
+use warren_common::store::jobs::Claimed;
+use warren_common::store::services::{self, Content};
+
+use super::prepare::{prepare, unavailable};
+use crate::context::Context;
+use crate::conversation::{Left, Verdict};
+use crate::files::FilesError;
+use crate::host::{Child, HostError, Pool, ServiceParent};
+
+/// Calls that wait for a parent that could not be started share that answer for this long.
+const FAILURE_HOLDS: Duration = Duration::from_secs(1);
+/// Parents that may be lost under one call.
+const TRIES: usize = 3;
+
+/// The parents of one worker.
+#[derive(Clone)]
+pub(super) struct Parents {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    context: Context,
+    pool: Arc<Pool>,
+    places: Mutex<HashMap<ContentId, Arc<Place>>>,
+    /// Counts uses, to tell which was last.
+    clock: AtomicU64,
+}
+
+/// Where the parent of a content is, or will be.
+#[derive(Default)]
+struct Place {
+    /// Held while it is started.
+    state: tokio::sync::Mutex<State>,
+    used: AtomicU64,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Empty,
+    Here(Arc<Parent>),
+    Failed(Instant, String, RefusalKind),
+}
+
+/// What calls of a content run in.
+pub(super) struct Parent {
+    pub(super) content: Content,
+    from: From,
+    ready: Mutex<VecDeque<Child>>,
+}
+
+/// Where a call's process comes from.
+enum From {
+    /// A fork of this.
+    Parent(ServiceParent),
+    /// A process of its own, because the service cannot be forked.
+    Whole,
+}
+
+impl Parents {
+    pub(super) fn new(context: Context, pool: Arc<Pool>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                context,
+                pool,
+                places: Mutex::default(),
+                clock: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// A process that is ready for one call, with what it is to run.
+    pub(super) async fn child(
+        &self,
+        content: ContentId,
+        claimed: &Claimed,
+    ) -> Result<(Child, Arc<Parent>), Verdict> {
+        let mut tries = 1;
+        loop {
+            let parent = self.parent(content, claimed).await?;
+            match self.fork(&parent, claimed).await {
+                Ok(child) => return Ok((child, parent)),
+                // A parent that was lost under it says nothing of the next one.
+                Err(_lost) if !parent.is_alive() && tries < TRIES => tries += 1,
+                Err(verdict) => return Err(verdict),
+            }
+        }
+    }
+
+    /// Keeps a process that was prepared for a publication as the parent of what it published.
+    pub(super) async fn adopt(&self, id: ContentId, content: Content, child: Child) {
+        let parent = self.make(content, child).await;
+        let place = self.place(id);
+        *place.state.lock().await = State::Here(Arc::new(parent));
+        self.stay_within_budget();
+    }
+
+    /// Lets go of what came to nothing.
+    pub(super) fn forget(&self, id: ContentId) {
+        self.lock().remove(&id);
+    }
+
+    async fn parent(&self, id: ContentId, claimed: &Claimed) -> Result<Arc<Parent>, Verdict> {
+        let place = self.place(id);
+        let mut state = place.state.lock().await;
+        match &*state {
+            State::Here(parent) if parent.is_alive() => return Ok(Arc::clone(parent)),
+            State::Failed(at, message, kind) if at.elapsed() < FAILURE_HOLDS => {
+                return Err(FilesError::refused(*kind, message.clone()).into());
+            }
+            State::Empty | State::Here(_) | State::Failed(..) => {}
+        }
+        match self.start(id, claimed).await {
+            Ok(parent) => {
+                let parent = Arc::new(parent);
+                *state = State::Here(Arc::clone(&parent));
+                drop(state);
+                self.stay_within_budget();
+                Ok(parent)
+            }
+            Err(verdict) => {
+                if let Some(Left::Refusal(refusal)) = verdict.result.as_deref() {
+                    *state =
+                        State::Failed(Instant::now(), refusal.message.clone(), refusal.refusal);
+                }
+                Err(verdict)
+            }
+        }
+    }
+
+    fn place(&self, id: ContentId) -> Arc<Place> {
+        let place = Arc::clone(self.lock().entry(id).or_default());
+        let now = self.shared.clock.fetch_add(1, Ordering::Relaxed);
+        place.used.store(now, Ordering::Relaxed);
+        place
+    }
+
+    async fn start(&self, id: ContentId, claimed: &Claimed) -> Result<Parent, Verdict> {
+        let Shared { context, pool, .. } = &*self.shared;
+        let found = services::content(&context.db, id).await;
+        let content = found
+            .map_err(|error| unavailable(&format!("the service cannot be looked up: {error}")))?
+            .ok_or_else(|| FilesError::refused(RefusalKind::NotFound, "the service was deleted"))?;
+        let began = Instant::now();
+        let child = prepare(context, pool, claimed, &content).await?;
+        let parent = self.make(content, child).await;
+        tracing::info!(
+            content.id = %id,
+            forks = matches!(parent.from, From::Parent(_)),
+            "A parent of a service was started in {:?}",
+            began.elapsed()
+        );
+        Ok(parent)
+    }
+
+    async fn make(&self, content: Content, child: Child) -> Parent {
+        let from = match ServiceParent::start(child).await {
+            Ok(parent) => From::Parent(parent),
+            Err(error) => {
+                tracing::warn!(error = %error, "A service gets a whole process for each call: it cannot be forked");
+                From::Whole
+            }
+        };
+        Parent {
+            content,
+            from,
+            ready: Mutex::default(),
+        }
+    }
+
+    async fn fork(&self, parent: &Arc<Parent>, claimed: &Claimed) -> Result<Child, Verdict> {
+        let Shared { context, pool, .. } = &*self.shared;
+        let forks = match &parent.from {
+            From::Parent(forks) => forks,
+            From::Whole => return prepare(context, pool, claimed, &parent.content).await,
+        };
+        let ready = parent.take_ready();
+        if context.config.services.ready_forks > 0 {
+            let (parent, forks) = (Arc::clone(parent), forks.clone());
+            let wanted = context.config.services.ready_forks;
+            tokio::spawn(async move { parent.refill(&forks, wanted).await });
+        }
+        match ready {
+            Some(child) => Ok(child),
+            None => forks.fork().await.map_err(|error| of_host(&error)),
+        }
+    }
+
+    /// Lets go of parents that were used least lately, until the others fit. Calls that run keep theirs alive.
+    fn stay_within_budget(&self) {
+        let budget = self.shared.context.config.services.memory_bytes;
+        let mut places = self.lock();
+        let mut held: Vec<(u64, ContentId, u64)> = places
+            .iter()
+            .filter_map(|(id, place)| {
+                let state = place.state.try_lock().ok()?;
+                let State::Here(parent) = &*state else {
+                    return None;
+                };
+                let used = place.used.load(Ordering::Relaxed);
+                Some((used, *id, parent.memory()))
+            })
+            .collect();
+        held.sort_unstable();
+        let mut sum: u64 = held.iter().map(|(.., bytes)| bytes).sum();
+        // The one that was used last stays, however large it is.
+        held.pop();
+        for (_, id, bytes) in held {
+            if sum <= budget {
+                break;
+            }
+            places.remove(&id);
+            sum -= bytes;
+            tracing::debug!(content.id = %id, "A parent of a service makes room for others");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, Arc<Place>>> {
+        self.shared
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parent {
+    fn is_alive(&self) -> bool {
+        match &self.from {
+            From::Parent(parent) => parent.is_alive(),
+            From::Whole => true,
+        }
+    }
+
+    fn memory(&self) -> u64 {
+        match &self.from {
+            From::Parent(parent) => parent.memory().unwrap_or(0),
+            From::Whole => 0,
+        }
+    }
+
+    fn take_ready(&self) -> Option<Child> {
+        let mut ready = self.lock();
+        while let Some(child) = ready.pop_front() {
+            if !child.is_gone() {
+                return Some(child);
+            }
+        }
+        None
+    }
+
+    /// Forks ahead of demand.
+    async fn refill(&self, forks: &ServiceParent, wanted: usize) {
+        while self.lock().len() < wanted {
+            match forks.fork_ahead().await {
+                Ok(child) => self.lock().push_back(child),
+                Err(_lost) => return,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Child>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of_host(error: &HostError) -> Verdict {
+    unavailable(&format!("no R process can be had: {error}"))
+}
