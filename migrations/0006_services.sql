@@ -1,11 +1,16 @@
--- Published services: names and who owns them, versions, what each version consists of, and the jobs that publish and call.
+-- Published services: names and who owns them, versions, what each version consists of, batches, and the jobs of all of these.
 
 ALTER TABLE jobs
     DROP CONSTRAINT jobs_kind_check,
     ADD CONSTRAINT jobs_kind_check CHECK (kind = ANY (
-        '{open_session,execute,list_objects,get_object,put_object,delete_object,list_files,get_file,put_files,delete_file,create_snapshot,load_snapshot,publish,call}'));
+        '{open_session,execute,list_objects,get_object,put_object,delete_object,list_files,get_file,put_files,delete_file,create_snapshot,load_snapshot,publish,call,batch_item}')),
+    ADD COLUMN batch_id uuid,
+    ADD COLUMN item integer;
+COMMENT ON COLUMN jobs.batch_id IS 'The batch that it is an item of.';
+COMMENT ON COLUMN jobs.item IS 'Its place among the records of the batch, from 0.';
 
-CREATE INDEX jobs_calls ON jobs (id) WHERE state = 'queued' AND kind = ANY ('{publish,call}');
+CREATE INDEX jobs_calls ON jobs (id) WHERE state = 'queued' AND kind = ANY ('{publish,call,batch_item}');
+CREATE UNIQUE INDEX jobs_items ON jobs (batch_id, item) WHERE batch_id IS NOT NULL;
 
 CREATE TABLE services (
     name       text PRIMARY KEY,
@@ -55,3 +60,34 @@ COMMENT ON COLUMN service_contents.pinned_id IS 'Names the copy of the snapshot,
 COMMENT ON COLUMN service_contents.definition IS 'Code and parameters, as exact bytes of JSON; null until pinned.';
 COMMENT ON COLUMN service_contents.pinned_at IS 'When it was published.';
 COMMENT ON COLUMN service_contents.over_at IS 'When another took its place, or its version was deleted; some time later it is removed.';
+
+CREATE TABLE batches (
+    id          uuid PRIMARY KEY,
+    owner_id    uuid NOT NULL REFERENCES principals (id),
+    name        text NOT NULL,
+    version     text NOT NULL,
+    parallel    integer NOT NULL,
+    items       integer,
+    released    integer NOT NULL DEFAULT 0,
+    done        integer NOT NULL DEFAULT 0,
+    recount     boolean NOT NULL DEFAULT false,
+    touched_at  timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    deleted_at  timestamptz
+);
+CREATE INDEX batches_owner ON batches (owner_id, id);
+CREATE INDEX batches_arriving ON batches (touched_at) WHERE items IS NULL;
+CREATE INDEX batches_recount ON batches (id) WHERE recount;
+COMMENT ON TABLE batches IS 'Calls of one service that were sent together. Each record is a job.';
+COMMENT ON COLUMN batches.id IS 'UUID v7; callers know it as the id of a batch execution.';
+COMMENT ON COLUMN batches.owner_id IS 'The only one who sees it.';
+COMMENT ON COLUMN batches.name IS 'The service; it may be gone.';
+COMMENT ON COLUMN batches.version IS 'Its version.';
+COMMENT ON COLUMN batches.parallel IS 'How many of its items may be queued or running.';
+COMMENT ON COLUMN batches.items IS 'How many there are; null while they arrive.';
+COMMENT ON COLUMN batches.released IS 'Items before this place have been queued, but for those that were cancelled before. May be beyond the last.';
+COMMENT ON COLUMN batches.done IS 'How many are final.';
+COMMENT ON COLUMN batches.recount IS 'An item ended otherwise than by its worker: a sweeper counts anew.';
+COMMENT ON COLUMN batches.touched_at IS 'When records last arrived.';
+COMMENT ON COLUMN batches.finished_at IS 'When the last item became final.';
+COMMENT ON COLUMN batches.deleted_at IS 'When its owner deleted it; nobody sees it from then on.';

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use warren_common::blobs::Blobs;
+use warren_common::id::ApiId;
 use warren_common::queue::Broker;
 use warren_common::store::Db;
 
@@ -20,6 +21,8 @@ use crate::watch::{Progress, Watch};
 
 /// The parts of a node.
 pub struct App {
+    /// Its id, new at every start.
+    pub id: ApiId,
     /// Its settings.
     pub config: ApiConfig,
     /// Postgres.

@@ -124,6 +124,22 @@ pub struct ApiConfig {
         default_value_t = 10_000
     )]
     pub call_queue_limit: u32,
+    /// Records that one batch may have
+    #[arg(
+        id = "batch_max_items",
+        long = "batch-max-items",
+        env = "WARREN_BATCH_MAX_ITEMS",
+        default_value_t = 1_000_000
+    )]
+    pub batch_max_items: u32,
+    /// Items of one batch that may run at the same moment; who asks for more gets so many
+    #[arg(
+        id = "batch_max_parallel",
+        long = "batch-max-parallel",
+        env = "WARREN_BATCH_MAX_PARALLEL",
+        default_value_t = 100
+    )]
+    pub batch_max_parallel: u32,
     /// Live sessions that one user may have; 0: as many as there is room for
     #[arg(
         id = "sessions_per_user",

@@ -9,7 +9,8 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::observe;
 use crate::routes::{
-    calls, files, health, jobs, login, services, sessions, snapshots, status, swagger, workspace,
+    batches, calls, files, health, jobs, login, services, sessions, snapshots, status, swagger,
+    workspace,
 };
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
@@ -97,6 +98,32 @@ fn built() -> Vec<Entry> {
             "/api/{name}/{version}/swagger.json",
             calls::swagger::swagger,
         ),
+        at(
+            M::POST,
+            "/api/{name}/{version}/batch",
+            batches::start::start,
+        ),
+        at(M::GET, "/api/{name}/{version}/batch", batches::list::list),
+        at(
+            M::GET,
+            "/api/{name}/{version}/batch/{execution}",
+            batches::read::read,
+        ),
+        at(
+            M::DELETE,
+            "/api/{name}/{version}/batch/{execution}",
+            batches::delete::delete,
+        ),
+        at(
+            M::GET,
+            "/api/{name}/{version}/batch/{execution}/{index}/files",
+            batches::files::list,
+        ),
+        at(
+            M::GET,
+            "/api/{name}/{version}/batch/{execution}/{index}/files/{file}",
+            batches::files::read,
+        ),
         at(M::GET, "/jobs", jobs::list::list),
         at(M::GET, "/jobs/{id}", jobs::read::read),
         at(M::GET, "/jobs/{id}/content", jobs::content::content),
@@ -126,28 +153,6 @@ const LATER: &[(Method, &str, &str)] = &[
         "/realtime-services/{name}/{version}",
         REALTIME,
     ),
-    (Method::POST, "/api/{name}/{version}/batch", BATCH),
-    (Method::GET, "/api/{name}/{version}/batch", BATCH),
-    (
-        Method::GET,
-        "/api/{name}/{version}/batch/{execution}",
-        BATCH,
-    ),
-    (
-        Method::DELETE,
-        "/api/{name}/{version}/batch/{execution}",
-        BATCH,
-    ),
-    (
-        Method::GET,
-        "/api/{name}/{version}/batch/{execution}/{index}/files",
-        BATCH,
-    ),
-    (
-        Method::GET,
-        "/api/{name}/{version}/batch/{execution}/{index}/files/{file}",
-        BATCH,
-    ),
     (Method::GET, "/computenodes", COMPUTE_NODES),
     (Method::POST, "/computenodes", COMPUTE_NODES),
     (Method::PUT, "/computenodes", COMPUTE_NODES),
@@ -164,7 +169,6 @@ const LATER_WITHOUT_TOKEN: &[(Method, &str, &str)] = &[
 const REFRESH: &str = "renewing and revoking of tokens";
 const POOLS: &str = "pools of services";
 const REALTIME: &str = "realtime services";
-const BATCH: &str = "batch executions";
 const COMPUTE_NODES: &str = "compute-node routes";
 
 /// The router with everything around it.

@@ -127,6 +127,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     }
     let tokens = Tokens::load(db.clone(), Duration::from_secs(config.token_seconds.into())).await?;
     let app = Arc::new(App {
+        id,
         tokens,
         passwords: Passwords::default(),
         ready: Ready::new(db.clone(), broker.clone()),

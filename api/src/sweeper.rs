@@ -86,6 +86,7 @@ fn report(broker: &Broker, swept: Swept) {
             job,
             opens,
             calls,
+            item,
             aside,
             at,
         } = silent;
@@ -94,6 +95,8 @@ fn report(broker: &Broker, swept: Swept) {
             notify(broker, QueueName::SessionsNew, notice);
         } else if calls {
             notify(broker, QueueName::Calls, Notice::CallV1 { job });
+        } else if item {
+            notify(broker, QueueName::Batch, Notice::CallV1 { job });
         } else if let Some((session, worker)) = at {
             let lane = aside.then_some(Lane::Aside);
             notify(
@@ -102,6 +105,9 @@ fn report(broker: &Broker, swept: Swept) {
                 Notice::work(session, lane),
             );
         }
+    }
+    for job in swept.released {
+        notify(broker, QueueName::Batch, Notice::CallV1 { job });
     }
     for (session, worker) in swept.closing {
         let notice = Notice::CloseV1 {

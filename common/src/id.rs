@@ -83,6 +83,10 @@ id!(
     ContentId
 );
 id!(
+    /// Names a batch of calls.
+    BatchId
+);
+id!(
     /// Names bytes on their way between a caller and a session.
     TransferId
 );

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use warren_common::group::{Group, Stopped};
 use warren_common::id::{JobId, SessionId};
-use warren_common::model::{JobState, WorkerIdentity};
-use warren_common::queue::Broker;
+use warren_common::model::{JobKind, JobState, WorkerIdentity};
+use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::jobs::{self, Claimed, Completed, Completion};
 use warren_common::store::sessions::{self, Opened, OpeningEnd};
-use warren_common::store::{Db, DbError};
+use warren_common::store::{Db, DbError, batches};
 use warren_common::telemetry::chain;
 
 pub use ending::Ending;
@@ -35,6 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Writes {
     claims: Group<SessionId, Option<Claimed>>,
     calls: Group<JobId, Option<Claimed>>,
+    items: Group<Ending, bool>,
     openings: Group<JobId, Option<Opened>>,
     completions: Group<Ending, Option<Completed>>,
     writer: Arc<Writer>,
@@ -74,10 +75,14 @@ impl Writes {
         });
         let (claiming, calling) = (Arc::clone(&writer), Arc::clone(&writer));
         let (opening, completing) = (Arc::clone(&writer), Arc::clone(&writer));
+        let ending = Arc::clone(&writer);
         Self {
             claims: Group::start(LARGEST, move |group| Arc::clone(&claiming).claim(group)),
             calls: Group::start(LARGEST, move |group| {
                 Arc::clone(&calling).claim_calls(group)
+            }),
+            items: Group::start(LARGEST, move |group| {
+                Arc::clone(&ending).complete_items(group)
             }),
             openings: Group::start(LARGEST, move |group| Arc::clone(&opening).open(group)),
             completions: Group::start(LARGEST, move |group| {
@@ -128,7 +133,8 @@ impl Writes {
     /// among them that the database says run here, which the caller may know already. `None` when the lease is lost.
     pub async fn claim_waiting_calls(
         &self,
-        limit_of: usize,
+        kinds: &[JobKind],
+        most: usize,
         mut doubt: bool,
     ) -> Option<(Vec<Claimed>, bool)> {
         let writer = &self.writer;
@@ -142,7 +148,7 @@ impl Writes {
                     Vec::new()
                 };
                 let waiting =
-                    jobs::claim_waiting_calls(&writer.db, writer.me, limit(limit_of)).await?;
+                    jobs::claim_waiting_calls(&writer.db, writer.me, kinds, limit(most)).await?;
                 found.extend(waiting);
                 Ok::<_, DbError>(found)
             };
@@ -155,6 +161,15 @@ impl Writes {
                 }
             }
         }
+    }
+
+    /// Writes how an item of a batch ended, and lets the next of the batch begin; false when it was not this worker's any more.
+    pub async fn complete_item(&self, ending: Ending) -> Result<bool, Stopped> {
+        if ending.bytes() > LARGE_BYTES {
+            let done = Arc::clone(&self.writer).complete_items(vec![ending]).await;
+            return done.first().copied().ok_or(Stopped);
+        }
+        self.items.submit(ending).await
     }
 
     /// Tells the node that waits of a job that was completed by a statement of its own.
@@ -291,6 +306,50 @@ impl Writer {
         Ok(())
     }
 
+    /// Nobody waits for an item, so nobody is told; the next ones are for whoever has room.
+    async fn complete_items(self: Arc<Self>, group: Vec<Ending>) -> Vec<bool> {
+        let completions: Vec<Completion> =
+            group.into_iter().map(|ending| ending.completion).collect();
+        let mut pause = FIRST_PAUSE;
+        let mut refused = false;
+        loop {
+            let bare: Vec<Completion>;
+            let written = if refused {
+                bare = completions.iter().map(without_what_it_left).collect();
+                batches::complete_items(&self.db, self.me, &bare).await
+            } else {
+                batches::complete_items(&self.db, self.me, &completions).await
+            };
+            match written {
+                Ok((done, released)) => {
+                    self.tell_of_items(released);
+                    return completions
+                        .iter()
+                        .map(|completion| done.contains(&completion.job))
+                        .collect();
+                }
+                Err(error) => {
+                    refused |= !error.is_away();
+                    if self.wait(&error, &mut pause).await.is_none() {
+                        return Vec::new();
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_of_items(&self, released: Vec<JobId>) {
+        for job in released {
+            let broker = self.broker.clone();
+            tokio::spawn(async move {
+                // The sweeper repeats what gets lost.
+                let _ = broker
+                    .publish(QueueName::Batch, &Notice::CallV1 { job })
+                    .await;
+            });
+        }
+    }
+
     async fn claim_calls(self: Arc<Self>, group: Vec<JobId>) -> Vec<Option<Claimed>> {
         let mut pause = FIRST_PAUSE;
         let mut doubt = false;
@@ -415,14 +474,7 @@ impl Writer {
             Ok(answers) => (ending, answers),
             Err(Refused::Stopped) => return None,
             Err(Refused::ByPostgres) => {
-                let bare = Completion {
-                    state: JobState::Failed,
-                    result: None,
-                    console_tail: Vec::new(),
-                    reason: Some("what it left could not be stored".to_owned()),
-                    snapshot: None,
-                    ..ending.completion
-                };
+                let bare = without_what_it_left(&ending.completion);
                 let answers = self.insist(std::slice::from_ref(&bare)).await?;
                 let written = Ending {
                     completion: bare,
@@ -517,6 +569,18 @@ impl Writer {
             () = tokio::time::sleep(waited) => Some(()),
             _ = lease.wait_for(|standing| *standing == Standing::Lost) => None,
         }
+    }
+}
+
+/// For a job of which Postgres refuses what it left: it ran, so it must end.
+fn without_what_it_left(completion: &Completion) -> Completion {
+    Completion {
+        state: JobState::Failed,
+        result: None,
+        console_tail: Vec::new(),
+        reason: Some("what it left could not be stored".to_owned()),
+        snapshot: None,
+        ..completion.clone()
     }
 }
 

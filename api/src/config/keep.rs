@@ -36,6 +36,15 @@ pub struct RetentionConfig {
         value_parser = seconds
     )]
     pub sessions: Duration,
+    /// How long batches are kept after their last item has ended, in seconds
+    #[arg(
+        id = "batch_retention_seconds",
+        long = "batch-retention-seconds",
+        env = "WARREN_BATCH_RETENTION_SECONDS",
+        default_value = "604800",
+        value_parser = seconds
+    )]
+    pub batches: Duration,
     /// How long workers that left or died are kept, in seconds
     #[arg(
         id = "worker_retention_seconds",

@@ -1,6 +1,7 @@
 //! One endpoint, one file: request, reply, handler, tests.
 
 mod accepted;
+pub mod batches;
 pub mod calls;
 mod download;
 mod execution;

@@ -2,4 +2,5 @@
 
 pub mod document;
 pub mod inputs;
+pub mod records;
 pub mod targets;

@@ -6,12 +6,16 @@ use tokio::time::MissedTickBehavior;
 use warren_common::blobs::Blobs;
 use warren_common::store::chores::{self, Chore};
 use warren_common::store::retention::{self, Step, Walk};
-use warren_common::store::{Db, DbError};
+use warren_common::store::{Db, DbError, batches};
 use warren_common::telemetry::{chain, metrics};
 
 use super::blobs::{remove_expired_transfers, remove_over_contents};
 use crate::config::RetentionConfig;
 
+/// Batches that one statement forgets.
+const BATCHES: i64 = 500;
+/// Longer than records may keep their node waiting.
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(600);
 /// The longest time between two rounds.
 const LONGEST_PERIOD: Duration = Duration::from_secs(60);
 /// The shortest.
@@ -40,6 +44,7 @@ fn period(keep: &RetentionConfig) -> Duration {
         keep.jobs,
         keep.console,
         keep.sessions,
+        keep.batches,
         keep.workers,
         keep.tokens,
     ];
@@ -61,6 +66,10 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     walk("workers", |at| retention::workers(db, at, keep.workers)).await;
     // Not a walk: one step after the other takes what expired first.
     walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
+    if let Err(error) = remove_batches(db, keep.batches).await {
+        let cause = chain(&error);
+        tracing::warn!(cause, "Old batches could not all be removed");
+    }
     if let Err(error) = remove_over_contents(db, blobs, keep.jobs).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Contents of services could not all be removed");
@@ -68,6 +77,18 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     if let Err(error) = remove_expired_transfers(db, blobs).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Expired transfers could not all be removed");
+    }
+}
+
+/// Batches that are too old, and those whose records stopped arriving.
+async fn remove_batches(db: &Db, keep: Duration) -> Result<(), DbError> {
+    batches::abandon_stale(db, ARRIVAL_LIMIT).await?;
+    loop {
+        let removed = batches::remove_old(db, keep, BATCHES).await?;
+        metrics().removed("batches", removed);
+        if i64::try_from(removed).unwrap_or(i64::MAX) < BATCHES {
+            return Ok(());
+        }
     }
 }
 

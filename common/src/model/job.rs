@@ -33,6 +33,8 @@ words! {
         Publish = "publish",
         /// Run a service once.
         Call = "call",
+        /// Run a service for one record of a batch.
+        BatchItem = "batch_item",
     }
 }
 
@@ -49,13 +51,13 @@ words! {
 impl JobKind {
     /// Whether a job of this kind belongs to no session and may be tried again when its worker is lost.
     pub const fn is_stateless(self) -> bool {
-        matches!(self, Self::Publish | Self::Call)
+        matches!(self, Self::Publish | Self::Call | Self::BatchItem)
     }
 
     /// The lane of jobs of this kind; none for what does not take its turn in a session that is open.
     pub const fn lane(self) -> Option<Lane> {
         match self {
-            Self::OpenSession | Self::Publish | Self::Call => None,
+            Self::OpenSession | Self::Publish | Self::Call | Self::BatchItem => None,
             Self::Execute
             | Self::ListObjects
             | Self::GetObject

@@ -28,6 +28,8 @@ pub enum QueueName {
     SessionsNew,
     /// Services to be called or published; every worker with a free place for that.
     Calls,
+    /// Items of batches; every worker with a free place for that.
+    Batch,
     /// Work for the sessions of one worker.
     Worker(WorkerId),
     /// Cancel and close for the sessions of one worker: never behind work.
@@ -44,6 +46,7 @@ impl QueueName {
         match self {
             Self::SessionsNew => format!("{prefix}sessions.new"),
             Self::Calls => format!("{prefix}calls"),
+            Self::Batch => format!("{prefix}batch"),
             Self::Worker(id) => format!("{prefix}worker.{id}"),
             Self::Control(id) => format!("{prefix}control.{id}"),
             Self::Api(id) => format!("{prefix}api.{id}"),
@@ -53,7 +56,10 @@ impl QueueName {
 
     /// True for queues that outlive processes: their messages are written to disk.
     pub const fn is_shared(self) -> bool {
-        matches!(self, Self::SessionsNew | Self::Calls | Self::Dead)
+        matches!(
+            self,
+            Self::SessionsNew | Self::Calls | Self::Batch | Self::Dead
+        )
     }
 }
 
@@ -73,7 +79,12 @@ impl Topology {
             Role::Api(id) => &[QueueName::Api(id)],
             Role::Worker(id) => &[QueueName::Worker(id), QueueName::Control(id)],
         };
-        let shared = [QueueName::Dead, QueueName::SessionsNew, QueueName::Calls];
+        let shared = [
+            QueueName::Dead,
+            QueueName::SessionsNew,
+            QueueName::Calls,
+            QueueName::Batch,
+        ];
         for queue in shared.iter().chain(own) {
             self.declare_one(channel, *queue).await?;
         }

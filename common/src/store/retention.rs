@@ -146,6 +146,7 @@ pub async fn jobs(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError> {
             SELECT j.id,
                    j.finished_at < now() - $3 * interval '1 second'
                    AND (s.id IS NULL OR s.ended_at IS NOT NULL)
+                   AND NOT EXISTS (SELECT FROM batches b WHERE b.id = j.batch_id)
                    AND NOT EXISTS (SELECT FROM console_chunks c WHERE c.job_id = j.id) AS goes
               FROM jobs j LEFT JOIN sessions s ON s.id = j.session_id
              WHERE j.id > $1 AND j.id < $2 ORDER BY j.id LIMIT $4

@@ -5,7 +5,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Conn, Db, DbError, services};
+use super::{Conn, Db, DbError, batches, services};
 use crate::id::{ApiId, JobId, SessionId, WorkerId};
 
 /// One pass holds this, so that the nodes of a fleet do not all do the same work at once.
@@ -24,6 +24,8 @@ pub struct Swept {
     pub closing: Vec<(SessionId, WorkerId)>,
     /// Running jobs that were to be cancelled a while ago, their sessions if they have some, and who runs them.
     pub cancels: Vec<(JobId, Option<SessionId>, WorkerId)>,
+    /// Items of batches that were queued.
+    pub released: Vec<JobId>,
 }
 
 /// A queued job of which nobody has heard for a while.
@@ -35,6 +37,8 @@ pub struct Silent {
     pub opens: bool,
     /// It calls or publishes a service.
     pub calls: bool,
+    /// It is an item of a batch.
+    pub item: bool,
     /// It needs no R.
     pub aside: bool,
     /// Its session and the worker that holds it, for jobs of open sessions.
@@ -77,6 +81,7 @@ pub async fn pass(
     let cancels = unheard_cancels(&mut tx).await?;
     forget_old_keys(&mut tx).await?;
     services::free_unpublished(&mut tx).await?;
+    let released = batches::recount(&mut tx).await?;
     tx.commit("sweep::pass").await?;
     Ok(Some(Swept {
         dead,
@@ -84,6 +89,7 @@ pub async fn pass(
         silent,
         closing,
         cancels,
+        released,
     }))
 }
 
@@ -118,12 +124,14 @@ async fn end_of_vanished_owners(tx: &mut Conn) -> Result<Vec<(JobId, ApiId)>, Db
                                       THEN NULL ELSE now() END,
                    reason = 'its worker was lost while it ran',
                    noticed_at = now() - interval '1 hour'
-              FROM (SELECT id, kind IN ('open_session', 'call', 'publish') AND attempt < 3 AS ok FROM jobs
+              FROM (SELECT id, kind IN ('open_session', 'call', 'publish', 'batch_item') AND attempt < 3 AS ok FROM jobs
                      WHERE state = 'running' AND attempt > 0) again
              WHERE j.id = again.id AND j.state = 'running' AND j.attempt > 0
                AND NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.epoch = j.epoch
                                   AND w.state IN ('alive', 'draining'))
-            RETURNING j.id, j.api_id, j.kind, j.session_id, j.finished_at IS NOT NULL AS final
+            RETURNING j.id, j.api_id, j.kind, j.session_id, j.batch_id, j.finished_at IS NOT NULL AS final
+        ), batch AS (
+            UPDATE batches b SET recount = true FROM lost l WHERE b.id = l.batch_id AND l.final
         ), unopened AS (
             UPDATE sessions s SET state = 'closed', ended_at = now(), state_reason = 'it could not be opened: its worker was lost'
               FROM lost l
@@ -177,7 +185,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
             SELECT j.id FROM jobs j LEFT JOIN sessions s ON s.id = j.session_id
              WHERE j.state = 'queued' AND j.notices > 0 AND j.noticed_at < now() - interval '2 seconds'
                AND j.noticed_at < now() - least(60, 2 ^ least(j.notices, 6)) * interval '1 second'
-               AND (j.kind IN ('open_session', 'call', 'publish')
+               AND (j.kind IN ('open_session', 'call', 'publish', 'batch_item')
                     OR s.state = 'open' AND j.lane = 'aside'
                     OR s.state = 'open'
                        AND NOT EXISTS (SELECT FROM jobs r
@@ -190,7 +198,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
         )
         UPDATE jobs j SET noticed_at = now(), notices = j.notices + 1
           FROM due d WHERE j.id = d.id
-        RETURNING j.id, j.kind = 'open_session' AS opens, j.kind IN ('call', 'publish') AS calls, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
+        RETURNING j.id, j.kind = 'open_session' AS opens, j.kind IN ('call', 'publish') AS calls, j.kind = 'batch_item' AS item, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
                   (SELECT s.worker_id FROM sessions s WHERE s.id = j.session_id) AS worker_id";
     let rows = tx.query("sweep::silent", SQL, &[&limit]).await?;
     let silent = |row: &Row| {
@@ -204,6 +212,7 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
             job: JobId::from_uuid(row.get("id")),
             opens: row.get("opens"),
             calls: row.get("calls"),
+            item: row.get("item"),
             aside: row.get("aside"),
             at: session.zip(worker),
         }

@@ -1,5 +1,6 @@
 //! Published services, over the API.
 
+mod batches;
 mod calls;
 mod faults;
 mod isolation;

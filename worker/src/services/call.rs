@@ -185,8 +185,18 @@ async fn write(calls: &Calls, claimed: &Claimed, ran: Ran) {
         completion,
         console_is_whole: ran.console_is_whole,
     };
-    if let Ok(Some(_)) = calls.context.writes.complete(ending).await {
-        metrics().ended(JobKind::Call, state);
+    let writes = &calls.context.writes;
+    let written = match &claimed.kind {
+        Ok(JobKind::BatchItem) => writes.complete_item(ending).await.unwrap_or(false),
+        _ => writes
+            .complete(ending)
+            .await
+            .is_ok_and(|done| done.is_some()),
+    };
+    if let Ok(kind) = claimed.kind
+        && written
+    {
+        metrics().ended(kind, state);
     }
 }
 

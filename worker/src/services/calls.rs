@@ -1,9 +1,11 @@
 //! Taking calls and publications: from the queue while there is room, from Postgres when there is room again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::Instrument;
 use warren_common::id::JobId;
@@ -23,6 +25,35 @@ use crate::session::Registry;
 /// How long a notice waits here for a place before others may have it.
 const HOLD: Duration = Duration::from_millis(50);
 
+/// What is taken: each kind of work has a queue of its own, so that one never stands in the other's way.
+#[derive(Debug, Clone, Copy)]
+enum Intake {
+    Calls,
+    Batch,
+}
+
+impl Intake {
+    const fn queue(self) -> QueueName {
+        match self {
+            Self::Calls => QueueName::Calls,
+            Self::Batch => QueueName::Batch,
+        }
+    }
+
+    const fn kinds(self) -> &'static [JobKind] {
+        match self {
+            Self::Calls => &[JobKind::Call, JobKind::Publish],
+            Self::Batch => &[JobKind::BatchItem],
+        }
+    }
+}
+
+/// Leave to run one job. Batches have at most half of all, so that a call never waits for more than a few of their items.
+struct Place {
+    _any: OwnedSemaphorePermit,
+    _of_batches: Option<OwnedSemaphorePermit>,
+}
+
 /// Takes and runs what belongs to no session.
 #[derive(Clone)]
 pub struct Calls {
@@ -31,6 +62,8 @@ pub struct Calls {
     pub(super) parents: Parents,
     registry: Registry,
     places: Arc<Semaphore>,
+    /// Of these places, those that batches may take.
+    batch_places: Arc<Semaphore>,
     running: Arc<Mutex<HashMap<JobId, mpsc::Sender<Mail>>>>,
 }
 
@@ -41,6 +74,9 @@ impl Calls {
         Self {
             parents: Parents::new(context.clone(), Arc::clone(&pool)),
             places: Arc::new(Semaphore::new(context.config.services.call_slots)),
+            batch_places: Arc::new(Semaphore::new(
+                (context.config.services.call_slots / 2).max(1),
+            )),
             context,
             pool,
             registry,
@@ -58,44 +94,68 @@ impl Calls {
 
     /// Takes jobs until the worker takes no more.
     pub async fn run(self) {
-        let stop = self.context.stop.soft.clone();
+        tokio::join!(self.take_in(Intake::Calls), self.take_in(Intake::Batch));
+    }
+
+    async fn take_in(&self, intake: Intake) {
+        let stop = &self.context.stop.soft;
         while !stop.is_cancelled() {
             let room = async {
                 let mut lease = self.context.lease.clone();
                 let _ = lease
                     .wait_for(|standing| *standing == Standing::Valid)
                     .await;
-                drop(Arc::clone(&self.places).acquire_owned().await);
+                drop(self.place(intake).await);
             };
             if stop.run_until_cancelled(room).await.is_none() {
                 return;
             }
-            if self.catch_up().await {
-                self.consume().await;
+            if self.catch_up(intake).await {
+                self.consume(intake).await;
             }
         }
     }
 
+    /// Waits for a place.
+    async fn place(&self, intake: Intake) -> Option<Place> {
+        let of_batches = match intake {
+            Intake::Calls => None,
+            Intake::Batch => Some(Arc::clone(&self.batch_places).acquire_owned().await.ok()?),
+        };
+        Some(Place {
+            _any: Arc::clone(&self.places).acquire_owned().await.ok()?,
+            _of_batches: of_batches,
+        })
+    }
+
+    /// A place that is free now.
+    fn free_place(&self, intake: Intake) -> Option<Place> {
+        self.place(intake).now_or_never().flatten()
+    }
+
     /// Takes what waits in Postgres; true when nothing is left, false when there is no room for more.
-    async fn catch_up(&self) -> bool {
+    async fn catch_up(&self, intake: Intake) -> bool {
         let mut doubt = false;
         loop {
             let mut places = Vec::new();
-            while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            while let Some(place) = self.free_place(intake) {
                 places.push(place);
             }
             if places.is_empty() || !self.may_take() {
                 return false;
             }
-            let claims = self.context.writes.claim_waiting_calls(places.len(), doubt);
+            let claims =
+                self.context
+                    .writes
+                    .claim_waiting_calls(intake.kinds(), places.len(), doubt);
             let Some((claimed, interrupted)) = claims.await else {
                 return false;
             };
             doubt = interrupted;
-            let more = claimed.len() == places.len();
+            let more = claimed.len() >= places.len();
             for claimed in claimed {
-                let Some(place) = places.pop() else { break };
-                self.begin(claimed, place);
+                // One that was found again after a lost answer may be one too many: it goes without a place.
+                self.begin(claimed, places.pop());
             }
             if !more {
                 return true;
@@ -103,17 +163,17 @@ impl Calls {
         }
     }
 
-    async fn consume(&self) {
+    async fn consume(&self, intake: Intake) {
         let prefetch = u16::try_from(self.context.config.services.call_slots).unwrap_or(u16::MAX);
         let mut consumer = self
             .context
             .broker
-            .consume(QueueName::Calls, Settle::ByTaker(prefetch));
+            .consume(intake.queue(), Settle::ByTaker(prefetch));
         let stop = &self.context.stop.soft;
         while let Some(Some(event)) = stop.run_until_cancelled(consumer.next()).await {
             let goes_on = match event {
-                Event::Consuming => self.catch_up().await,
-                Event::Delivery(delivery) => self.take(delivery).await,
+                Event::Consuming => self.catch_up(intake).await,
+                Event::Delivery(delivery) => self.take(intake, delivery).await,
             };
             if !goes_on {
                 return;
@@ -122,21 +182,20 @@ impl Calls {
     }
 
     /// Takes a job that a notice tells of; false when there is no room for it.
-    async fn take(&self, delivery: Delivery) -> bool {
+    async fn take(&self, intake: Intake, delivery: Delivery) -> bool {
         let Notice::CallV1 { job } = delivery.notice else {
             delivery.done().await;
             return true;
         };
-        let place = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout(HOLD, place).await {
-            Ok(Ok(place)) if self.may_take() => {
+        match tokio::time::timeout(HOLD, self.place(intake)).await {
+            Ok(Some(place)) if self.may_take() => {
                 let calls = self.clone();
                 self.registry.track(async move {
                     match calls.context.writes.claim_call(job).await {
                         Ok(claimed) => {
                             delivery.done().await;
                             if let Some(claimed) = claimed {
-                                calls.work(claimed, place).await;
+                                calls.work(claimed, Some(place)).await;
                             }
                         }
                         Err(_stopped) => delivery.requeue().await,
@@ -156,21 +215,21 @@ impl Calls {
         !self.context.stop.soft.is_cancelled() && *self.context.lease.borrow() == Standing::Valid
     }
 
-    fn begin(&self, claimed: Claimed, place: OwnedSemaphorePermit) {
-        if self.lock().contains_key(&claimed.job) {
-            // Told of again after a lost answer; its task is there.
-            return;
-        }
+    fn begin(&self, claimed: Claimed, place: Option<Place>) {
         let calls = self.clone();
         self.registry
             .track(async move { calls.work(claimed, place).await });
     }
 
     /// Does one job that was claimed.
-    async fn work(&self, claimed: Claimed, _place: OwnedSemaphorePermit) {
+    async fn work(&self, claimed: Claimed, _place: Option<Place>) {
         let (task, mail) = mpsc::channel(1);
         let job = claimed.job;
-        self.lock().insert(job, task);
+        match self.lock().entry(job) {
+            // Told of again after a lost answer; its task is there.
+            Entry::Occupied(_) => return,
+            Entry::Vacant(vacant) => vacant.insert(task),
+        };
         let span = tracing::debug_span!("call", job.id = %job);
         let kind = claimed.kind.clone();
         if let Ok(kind) = &kind {
@@ -178,7 +237,7 @@ impl Calls {
         }
         let done = async {
             match kind {
-                Ok(JobKind::Call) => call::call(self, claimed, mail).await,
+                Ok(JobKind::Call | JobKind::BatchItem) => call::call(self, claimed, mail).await,
                 Ok(JobKind::Publish) => publish::publish(self, claimed, mail).await,
                 _ => tracing::error!("{job} is no call"),
             }

@@ -86,10 +86,12 @@ async fn perform(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
             "a job of the kind {} does not take its turn",
             other.word()
         ))),
-        Ok(other @ (JobKind::Publish | JobKind::Call)) => Err(Verdict::without_r(format!(
-            "a job of the kind {} belongs to no session",
-            other.word()
-        ))),
+        Ok(other @ (JobKind::Publish | JobKind::Call | JobKind::BatchItem)) => {
+            Err(Verdict::without_r(format!(
+                "a job of the kind {} belongs to no session",
+                other.word()
+            )))
+        }
         Err(unknown) => Err(Verdict::without_r(format!(
             "this worker is older than the job: {unknown}"
         ))),

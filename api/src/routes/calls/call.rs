@@ -117,7 +117,7 @@ async fn checked(
 }
 
 /// The request as it is stored: a [`warren_common::model::CallRequest`].
-fn request(content: ContentId, inputs: &Inputs) -> Result<Vec<u8>, ApiError> {
+pub(in crate::routes) fn request(content: ContentId, inputs: &Inputs) -> Result<Vec<u8>, ApiError> {
     #[derive(Serialize)]
     struct Stored<'a> {
         content: ContentId,

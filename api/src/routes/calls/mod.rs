@@ -5,3 +5,4 @@ pub mod call;
 pub mod swagger;
 
 pub(super) use answer::CallResponse;
+pub(super) use call::request;

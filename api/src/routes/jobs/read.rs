@@ -70,7 +70,9 @@ async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, Api
             to_raw_value(&opened).map(Some).map_err(ApiError::internal)
         }
         (Ok(JobKind::OpenSession), _) => Ok(None),
-        (kind, JobState::Lost) if *kind != Ok(JobKind::Call) => Ok(None),
+        (kind, JobState::Lost) if !matches!(kind, Ok(JobKind::Call | JobKind::BatchItem)) => {
+            Ok(None)
+        }
         (kind, _) => {
             let Some(ended) = jobs::ended(&app.db, &[job.id]).await?.pop() else {
                 return Ok(None);
@@ -78,7 +80,7 @@ async fn result(app: &App, job: &jobs::Job) -> Result<Option<Box<RawValue>>, Api
             let outcome = Outcome::from(ended);
             let shown = match (kind, job.state) {
                 (Ok(JobKind::Execute), _) => to_raw_value(&ExecuteResponse::of(&outcome)?),
-                (Ok(JobKind::Call), _) => match CallResponse::of(&outcome) {
+                (Ok(JobKind::Call | JobKind::BatchItem), _) => match CallResponse::of(&outcome) {
                     Ok(reply) => to_raw_value(&reply),
                     // What was refused left that and no more.
                     Err(_refused) => return Ok(outcome.result),

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::super::{Conn, Db, DbError};
 use super::claim::{Claimed, claimed};
 use crate::id::{ApiId, ContentId, JobId, PrincipalId, VersionId};
-use crate::model::WorkerIdentity;
+use crate::model::{JobKind, WorkerIdentity};
 
 /// Queued calls of one worker's look among which it chooses fairly.
 const SEEN: i64 = 128;
@@ -88,7 +88,7 @@ pub async fn claim_calls(
         "-- jobs::claim_calls
         WITH next AS (
             SELECT j.id FROM jobs j
-             WHERE j.id = ANY ($3) AND j.kind IN ('call', 'publish') AND j.state = 'queued' AND {ITS_TURN}
+             WHERE j.id = ANY ($3) AND j.kind IN ('call', 'publish', 'batch_item') AND j.state = 'queued' AND {ITS_TURN}
              ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
         )
         UPDATE jobs j
@@ -104,21 +104,22 @@ pub async fn claim_calls(
     Ok(rows.iter().map(claimed).collect())
 }
 
-/// Claims up to `limit` of the jobs that wait: the oldest of each owner before the second of any.
+/// Claims up to `limit` of the jobs of these kinds that wait: the oldest of each owner, or of each batch, before the second of any.
 pub async fn claim_waiting_calls(
     db: &Db,
     me: WorkerIdentity,
+    kinds: &[JobKind],
     limit: i64,
 ) -> Result<Vec<Claimed>, DbError> {
     let sql = format!(
         "-- jobs::claim_waiting_calls
         WITH seen AS (
-            SELECT j.id, j.owner_id FROM jobs j
-             WHERE j.state = 'queued' AND j.kind = ANY ('{{publish,call}}') AND {ITS_TURN}
+            SELECT j.id, coalesce(j.batch_id, j.owner_id) AS whose FROM jobs j
+             WHERE j.state = 'queued' AND j.kind = ANY ('{{publish,call,batch_item}}') AND j.kind = ANY ($4) AND {ITS_TURN}
              ORDER BY j.id LIMIT {SEEN} FOR UPDATE OF j SKIP LOCKED
         ), next AS (
             SELECT id FROM (
-                SELECT id, row_number() OVER (PARTITION BY owner_id ORDER BY id) AS turn FROM seen
+                SELECT id, row_number() OVER (PARTITION BY whose ORDER BY id) AS turn FROM seen
             ) turns ORDER BY turn, id LIMIT $3
         )
         UPDATE jobs j
@@ -127,8 +128,9 @@ pub async fn claim_waiting_calls(
          WHERE j.id = n.id AND w.id = $1 AND w.epoch = $2 AND w.state = 'alive'
         RETURNING {TOLD}"
     );
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
     let mut conn = db.conn().await?;
-    let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch, &limit];
+    let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch, &limit, &kinds];
     let rows = conn
         .query("jobs::claim_waiting_calls", &sql, params)
         .await?;
@@ -141,7 +143,7 @@ pub async fn calls_running_here(db: &Db, me: WorkerIdentity) -> Result<Vec<Claim
         "-- jobs::calls_running_here
         SELECT {TOLD} FROM jobs j
          WHERE j.worker_id = $1 AND j.state = 'running' AND j.attempt > 0 AND j.epoch = $2
-           AND j.kind IN ('call', 'publish')"
+           AND j.kind IN ('call', 'publish', 'batch_item')"
     );
     let mut conn = db.conn().await?;
     let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch];
@@ -158,15 +160,21 @@ pub async fn give_back(
     attempt: i32,
 ) -> Result<bool, DbError> {
     const SQL: &str = "-- jobs::give_back
-        UPDATE jobs j
+        WITH back AS (UPDATE jobs j
            SET state = CASE WHEN j.cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
                finished_at = CASE WHEN j.cancel_requested_at IS NULL THEN NULL ELSE now() END,
                reason = CASE WHEN j.cancel_requested_at IS NULL THEN NULL ELSE 'it was cancelled' END,
                noticed_at = now() - interval '1 hour'
           FROM workers w
          WHERE j.id = $3 AND j.attempt = $4 AND j.worker_id = $1 AND j.epoch = $2 AND j.state = 'running'
-           AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')";
+           AND w.id = $1 AND w.epoch = $2 AND w.state IN ('alive', 'draining')
+        RETURNING j.id, j.batch_id, j.finished_at
+        ), batch AS (
+            UPDATE batches b SET recount = true FROM back
+             WHERE b.id = back.batch_id AND back.finished_at IS NOT NULL
+        )
+        SELECT id FROM back";
     let mut conn = db.conn().await?;
     let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch, &job.uuid(), &attempt];
-    Ok(conn.execute("jobs::give_back", SQL, params).await? > 0)
+    Ok(!conn.query("jobs::give_back", SQL, params).await?.is_empty())
 }

@@ -46,7 +46,9 @@ async fn cancel(
                    reason = CASE WHEN state = 'running' THEN reason ELSE 'it was cancelled before it began' END,
                    cancel_requested_at = coalesce(cancel_requested_at, now())
              WHERE id = $1 AND owner_id = $2 AND (state IN ('waiting', 'queued') OR state = 'running' AND $3)
-            RETURNING kind, state, session_id, worker_id
+            RETURNING kind, state, session_id, worker_id, batch_id
+        ), batch AS (
+            UPDATE batches b SET recount = true FROM asked a WHERE b.id = a.batch_id AND a.state = 'cancelled'
         ), closed AS (
             UPDATE sessions s SET state = 'closed', ended_at = now(), state_reason = 'its opening was cancelled'
               FROM asked a WHERE s.id = a.session_id AND a.kind = 'open_session' AND a.state = 'cancelled'

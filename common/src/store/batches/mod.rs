@@ -1,0 +1,14 @@
+//! Table `batches`, and the jobs that are their items.
+//!
+//! Items wait until they are released, so that no more than the batch allows are queued or running. Whoever completes some
+//! releases as many in the same statement; an item that ends in another way marks its batch, and a sweeper counts anew.
+
+mod arrive;
+mod complete;
+mod read;
+mod remove;
+
+pub use arrive::{Arrived, NewBatch, NewItem, abandon, abandon_stale, add_items, begin, release};
+pub use complete::{complete_items, recount};
+pub use read::{Batch, Item, find, list, of_item, page};
+pub use remove::{Deleted, delete, remove_old};
