@@ -21,6 +21,7 @@ use warren_rhost::service::{FromService, ToService};
 use crate::child::{self, CallBirth};
 use crate::crash::Note;
 use crate::eval;
+use crate::heap;
 use crate::packets;
 use crate::parent;
 use crate::places::{self, Seen};
@@ -285,5 +286,7 @@ fn put_in_order(helpers: Helpers) -> Result<(), String> {
     eval::call_own(helpers.before_calls)
         .map_err(|failure| format!("its workspace cannot be shared: {}", failure.message()))?;
     eval::forget_last_value();
-    setup::collect_garbage()
+    setup::collect_garbage()?;
+    heap::huge_pages();
+    Ok(())
 }

@@ -90,6 +90,7 @@ fn settle_call(birth: &CallBirth<'_>) -> io::Result<(OwnedFd, PathBuf)> {
     // First, so that what goes wrong is said to the right one.
     let frames = descriptors(birth.frames, birth.console)?;
     rustix::process::setpgid(None, None)?;
+    heap::small_pages();
     listen_to_signals();
     crash::watch(birth.note)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

@@ -24,8 +24,11 @@ fn with_native(parent: &mut Parent) -> Session {
     session
 }
 
-fn is_sandboxed(parent: &Parent) -> bool {
-    parent.hello.protections[0].state != ProtectionState::Off
+/// How a protection works here, if it does.
+fn protection<'a>(parent: &'a Parent, name: &str) -> Option<&'a str> {
+    let mut protections = parent.hello.protections.iter();
+    let found = protections.find(|protection| protection.name == name)?;
+    (found.state == ProtectionState::Active).then_some(found.how.as_str())
 }
 
 #[test]
@@ -156,9 +159,6 @@ fn a_call_has_places_of_its_own() {
 #[test]
 fn a_call_writes_to_no_file_of_its_service_and_reads_none_of_another_call() {
     let mut parent = Parent::start();
-    if !is_sandboxed(&parent) {
-        return;
-    }
     let mut service = service(
         &mut parent,
         "writeLines('text', 'data.txt'); home <- getwd()",
@@ -176,13 +176,16 @@ fn a_call_writes_to_no_file_of_its_service_and_reads_none_of_another_call() {
             "length(dir('{}')) || stop('empty')",
             one.dir().parent().unwrap().display()
         ),
-        &format!(
-            "tools::pskill({}, 0L) || stop('not mine')",
-            service.session.pid
-        ),
     ] {
         let ending = other.run(code).ending;
         assert!(matches!(ending, Ending::Error { .. }), "{code}: {ending:?}");
+    }
+    // Before Landlock knew of signals, those of one user reach each other.
+    if protection(&parent, "signals").is_some_and(|how| how.contains("Landlock")) {
+        for pid in [service.session.pid, one.pid] {
+            let signalled = other.console_of(&format!("cat(tools::pskill({pid}, 0L))"));
+            assert_eq!(signalled, "FALSE");
+        }
     }
     // A link is the call's own.
     let answer = other.run("invisible(file.remove('data.txt')); writeLines('other', 'data.txt'); cat(readLines('data.txt'))");
@@ -193,6 +196,26 @@ fn a_call_writes_to_no_file_of_its_service_and_reads_none_of_another_call() {
     assert_eq!(service.console_of("cat(readLines('data.txt'))"), "text");
     // The service's own code was not locked up so.
     assert_eq!(one.console_of("cat(readLines('secret.txt'))"), "mine");
+}
+
+#[test]
+fn a_service_has_what_several_sessions_may_have() {
+    let mut parent = Parent::start();
+    if protection(&parent, "own user").is_none() {
+        return;
+    }
+    let processes = "cat(scan(text = grep('Max processes', readLines('/proc/self/limits'), value = TRUE), what = '', quiet = TRUE)[3])";
+    assert_eq!(parent.fork().console_of(processes), "256");
+    let mut service = service(&mut parent, "x <- 1");
+    assert_eq!(service.console_of(processes), "4096");
+    if protection(&parent, "memory of a session").is_none() {
+        return;
+    }
+    // Its calls are in its group, and the bound is that of the group.
+    let groups = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let (call, session) = (service.call(), parent.fork());
+    assert_eq!(groups(call.pid), groups(service.session.pid));
+    assert_ne!(groups(call.pid), groups(session.pid));
 }
 
 #[test]
