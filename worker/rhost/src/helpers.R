@@ -251,6 +251,8 @@ function(places) {
   put_back <- function() {
     kept <- before
     before <<- NULL
+    # It was not begun.
+    if (is.null(kept)) return("")
     steps <- list(
       function() close_devices(kept$devices),
       function() close_connections(kept$connections),

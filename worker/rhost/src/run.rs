@@ -162,17 +162,17 @@ impl Session {
 
     /// Parses the code and assigns the inputs. A refusal ends the run at once.
     fn begin(&mut self, request: Run) -> Result<(), Ending> {
-        if request.rehearsal {
-            eval::call_own(self.helpers.remember).map_err(|failure| Ending::Error {
-                message: failure.message(),
-            })?;
-        }
         let before = Files::scan(&self.work);
         let running = self.running.insert(Running {
             request,
             source: None,
             before,
         });
+        if running.request.rehearsal {
+            eval::call_own(self.helpers.remember).map_err(|failure| Ending::Error {
+                message: failure.message(),
+            })?;
+        }
         running.source = Some(Source::parse(&running.request.code, self.helpers)?);
         for input in &running.request.inputs {
             value::assign(input)?;
