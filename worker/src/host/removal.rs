@@ -16,15 +16,33 @@ use uuid::Uuid;
 /// The standard library holds a descriptor for each level: a thousand directories in one another would use up the worker's.
 /// Here what lies deeper is moved up to the root first.
 pub(super) fn remove_tree(root: &Path) -> io::Result<()> {
-    Tree::below(open(CWD, root)?).take_down()?;
+    let mut tree = Tree {
+        root: open(CWD, root)?,
+        // Nobody can have taken names with it.
+        prefix: Uuid::new_v4().to_string(),
+        moved: 0,
+    };
+    while tree.take_down_level()? {}
     Ok(rmdir(root)?)
 }
 
-/// Removes such a directory in `folder` in `dir`, where user code may have put a link in place of either.
+/// Removes such a directory in `folder` in `dir`, while user code runs that may put links and new files there. It is moved out of
+/// that code's reach first, beside `dir`: so nothing grows while it is removed.
 pub(super) fn remove_tree_in(dir: &Path, folder: &str, name: &str) -> io::Result<()> {
     let folder = open(open(CWD, dir)?.as_fd(), folder)?;
-    Tree::below(open(folder.as_fd(), name)?).take_down()?;
-    Ok(unlinkat(&folder, name, AtFlags::REMOVEDIR)?)
+    let aside = dir.with_file_name(Uuid::new_v4().to_string());
+    match renameat(&folder, name, CWD, &aside) {
+        // A directory that changes its parent must be writable itself.
+        Err(Errno::ACCESS) => {
+            open(folder.as_fd(), name)?;
+            renameat(&folder, name, CWD, &aside)?;
+        }
+        moved => moved?,
+    }
+    match remove_tree(&aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => std::fs::remove_file(&aside),
+        removed => removed,
+    }
 }
 
 struct Tree {
@@ -34,21 +52,6 @@ struct Tree {
 }
 
 impl Tree {
-    fn below(root: OwnedFd) -> Self {
-        Self {
-            root,
-            // Nobody can have taken names with it.
-            prefix: Uuid::new_v4().to_string(),
-            moved: 0,
-        }
-    }
-
-    /// Removes all that the root holds.
-    fn take_down(mut self) -> io::Result<()> {
-        while self.take_down_level()? {}
-        Ok(())
-    }
-
     /// Removes what the root holds; directories below its own directories are moved up to it. False when none is left.
     fn take_down_level(&mut self) -> io::Result<bool> {
         let mut deeper = false;
@@ -86,6 +89,8 @@ impl Tree {
                 chmodat(from, name, Mode::RWXU, AtFlags::empty())?;
                 Ok(renameat(from, name, &self.root, &to)?)
             }
+            // The directory of a call, which is removed by itself.
+            Err(Errno::NOENT) => Ok(()),
             moved => Ok(moved?),
         }
     }
@@ -159,19 +164,22 @@ mod tests {
 
     #[test]
     fn no_link_leads_out_of_the_directory_of_a_service() {
-        let (service, outside) = (directory("service"), directory("outside"));
+        let root = directory("services");
+        let (service, outside) = (root.join("service"), root.join("outside"));
+        fs::create_dir(&service).unwrap();
         fs::create_dir_all(outside.join("1/kept")).unwrap();
         symlink(&outside, service.join("calls")).unwrap();
         assert!(remove_tree_in(&service, "calls", "1").is_err());
         fs::remove_file(service.join("calls")).unwrap();
         fs::create_dir_all(service.join("calls/2/work")).unwrap();
         symlink(outside.join("1"), service.join("calls/1")).unwrap();
-        assert!(remove_tree_in(&service, "calls", "1").is_err());
+        remove_tree_in(&service, "calls", "1").unwrap();
+        fs::set_permissions(service.join("calls/2"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree_in(&service, "calls", "2").unwrap();
-        assert!(outside.join("1/kept").exists() && !service.join("calls/2").exists());
-        for tree in [service, outside] {
-            remove_tree(&tree).unwrap();
-        }
+        assert!(outside.join("1/kept").exists());
+        assert_eq!(fs::read_dir(service.join("calls")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(service.parent().unwrap()).unwrap().count(), 2);
+        remove_tree(&root).unwrap();
     }
 
     #[test]
