@@ -286,7 +286,6 @@ fn put_in_order(helpers: Helpers) -> Result<(), String> {
     eval::call_own(helpers.before_calls)
         .map_err(|failure| format!("its workspace cannot be shared: {}", failure.message()))?;
     eval::forget_last_value();
-    setup::collect_garbage()?;
     heap::huge_pages();
     Ok(())
 }

@@ -2,7 +2,8 @@
 //! is copied, in the middle of somebody's first answer.
 
 use std::ffi::c_void;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 
 /// Larger holes are few.
 const LARGEST: usize = 64 << 10;
@@ -83,22 +84,42 @@ pub(crate) fn small_pages() {
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
-/// In a service's parent, which has written to most of its heap by now: what it has lies in huge pages again, so that a fork has few
-/// pages to go through. A kernel that cannot do it forks more slowly.
+/// The size of a huge page.
+const HUGE: usize = 2 << 20;
+const PAGE: usize = 4096;
+
+/// In a service's parent: where it has more memory of its own than it shares with the process that it was forked from, that lies in
+/// huge pages again, so that a fork has few pages to go through. A kernel that cannot do it forks more slowly.
 pub(crate) fn huge_pages() {
-    const HUGE: usize = 2 << 20;
     /// `MADV_COLLAPSE`, from Linux 6.1.
     const COLLAPSE: i32 = 25;
 
     // SAFETY: reads no memory.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 0, 0, 0, 0) };
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let Ok(pages) = File::open("/proc/self/pagemap") else {
+        return;
+    };
     for (start, end) in maps.lines().filter_map(own_memory) {
-        let start = start.next_multiple_of(HUGE);
-        let length = (end & !(HUGE - 1)).saturating_sub(start);
-        // SAFETY: what the pages hold stays as it is.
-        unsafe { libc::madvise(start as *mut c_void, length, COLLAPSE) };
+        let wholes = (start.next_multiple_of(HUGE)..).step_by(HUGE);
+        for start in wholes.take_while(|start| start + HUGE <= end) {
+            if is_mostly_own(&pages, start) {
+                // SAFETY: what the pages hold stays as it is.
+                unsafe { libc::madvise(start as *mut c_void, HUGE, COLLAPSE) };
+            }
+        }
     }
+}
+
+/// Whether more than half of the pages of a huge one are mapped by this process alone.
+fn is_mostly_own(pages: &File, start: usize) -> bool {
+    /// The bit that says so, from Linux 4.2.
+    const EXCLUSIVE: u64 = 1 << 56;
+    let mut entries = [0; HUGE / PAGE * 8];
+    let read = pages.read_exact_at(&mut entries, (start / PAGE * 8) as u64);
+    let entries = entries.as_chunks().0.iter().copied();
+    let own = entries.filter(|entry| u64::from_ne_bytes(*entry) & EXCLUSIVE != 0);
+    read.is_ok() && own.count() > HUGE / PAGE / 2
 }
 
 /// Of a mapping in `maps`: where it is, if it is private memory that shows no file.

@@ -143,11 +143,6 @@ fn load_package(name: &str) -> Result<(), String> {
 /// order.
 fn leave_no_trace() -> Result<(), String> {
     eval::run_own("suppressWarnings(rm(list = '.Random.seed', envir = globalenv()))")?;
-    collect_garbage()
-}
-
-/// Leaves no garbage for children to copy and to collect.
-pub(crate) fn collect_garbage() -> Result<(), String> {
     eval::protected(|| {
         // SAFETY: inside a protected call.
         unsafe { (f().R_gc)() }
