@@ -126,6 +126,9 @@ pub struct ServiceConfig {
     /// Calls of services and publications that run here at the same moment at most
     #[arg(long, env = "WARREN_CALL_SLOTS", default_value_t = 8)]
     pub call_slots: usize,
+    /// Services of which a parent is started with the worker, those first that were published last; others when first called
+    #[arg(long, env = "WARREN_SERVICE_PARENTS", default_value_t = 0)]
+    pub parents: u32,
     /// Processes that are forked ahead of demand for each service that is called
     #[arg(long, env = "WARREN_SERVICE_READY", default_value_t = 1)]
     pub ready_forks: usize,

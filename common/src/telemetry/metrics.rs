@@ -34,6 +34,7 @@ pub struct Metrics {
     lease_age_seconds: GaugeF64,
     notices: Family<Labels, Counter>,
     sent_again: Counter,
+    service_parents: Family<Labels, Gauge>,
     event_streams: Gauge,
     console_pages: Counter,
     removed: Family<Labels, Counter>,
@@ -67,6 +68,7 @@ impl Metrics {
             lease_age_seconds: GaugeF64::default(),
             notices: Family::default(),
             sent_again: Counter::default(),
+            service_parents: Family::default(),
             event_streams: Gauge::default(),
             console_pages: Counter::default(),
             removed: Family::default(),
@@ -123,6 +125,11 @@ impl Metrics {
             "notices_sent_again",
             "Notices that the sweeper of this node repeated",
             self.sent_again.clone(),
+        );
+        registry.register(
+            "service_parents",
+            "Services that this worker has in memory, by how their calls get a process: fork, or whole",
+            self.service_parents.clone(),
         );
         registry.register(
             "event_streams",
@@ -219,6 +226,16 @@ impl Metrics {
     pub fn notices_sent_again(&self, count: usize) {
         self.sent_again
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// Services in memory whose calls are forked, and those whose calls get whole processes.
+    pub fn service_parents(&self, forked: usize, whole: usize) {
+        for (process, count) in [("fork", forked), ("whole", whole)] {
+            let labels = vec![("process", process.to_owned())];
+            self.service_parents
+                .get_or_create(&labels)
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Event streams that are open.

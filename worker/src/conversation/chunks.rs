@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
+use warren_common::id::JobId;
 use warren_common::store::DbError;
 use warren_common::store::console::{self, Chunk};
 use warren_common::store::jobs::Claimed;
@@ -20,7 +21,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The console of one run and its way into the table.
 pub(crate) struct Chunks<'a> {
     context: &'a Context,
-    claimed: &'a Claimed,
+    job: JobId,
     console: RunConsole,
     /// When the pending text is written, however short it is.
     due: Option<Instant>,
@@ -36,23 +37,27 @@ struct Writing {
 }
 
 impl<'a> Chunks<'a> {
-    pub(crate) fn new(context: &'a Context, claimed: &'a Claimed) -> Self {
+    pub(crate) fn new(context: &'a Context, claimed: &Claimed) -> Self {
+        Self::of(context, claimed.job, claimed.attempt)
+    }
+
+    fn of(context: &'a Context, job: JobId, attempt: i32) -> Self {
         let limit = context.config.console_max_bytes;
         Self {
             context,
-            claimed,
-            console: RunConsole::new(claimed.job, claimed.attempt, limit),
+            job,
+            console: RunConsole::new(job, attempt, limit),
             due: None,
             writing: None,
             refused: false,
         }
     }
 
-    /// Text that is for nobody who follows the job: no chunk of it is written.
-    pub(crate) fn apart(context: &'a Context, claimed: &'a Claimed) -> Self {
+    /// Text that is of no job: no chunk of it is written.
+    pub(crate) fn of_no_job(context: &'a Context) -> Self {
         Self {
             refused: true,
-            ..Self::new(context, claimed)
+            ..Self::of(context, JobId::new(), 0)
         }
     }
 
@@ -60,7 +65,7 @@ impl<'a> Chunks<'a> {
     pub(crate) fn read(&mut self, pipe: &pipe::Receiver) -> bool {
         let console = &mut self.console;
         let open = read_now(pipe, |bytes| console.take(bytes)).unwrap_or_else(|error| {
-            let job = self.claimed.job;
+            let job = self.job;
             tracing::debug!(error = %error, "The console of {job} cannot be read");
             false
         });
@@ -111,7 +116,7 @@ impl<'a> Chunks<'a> {
             // What came meanwhile has waited already.
             Ok(true) => self.due = None,
             Err(error) if error.is_away() => {
-                tracing::debug!(error = %error, "Console text of {} waits", self.claimed.job);
+                tracing::debug!(error = %error, "Console text of {} waits", self.job);
                 self.begin(chunk, RETRY_PAUSE);
             }
             Ok(false) | Err(_) => {

@@ -67,10 +67,11 @@ enum Until {
     Moved,
 }
 
-/// A claimed job, the R process that it is about, and what has become of it so far.
+/// A job, the R process that does it, and what has become of it so far.
 pub(crate) struct Conversation<'a> {
     pub(crate) context: &'a Context,
-    pub(crate) claimed: &'a Claimed,
+    /// None when it is about no job.
+    claimed: Option<&'a Claimed>,
     child: &'a mut Child,
     mail: &'a mut mpsc::Receiver<Mail>,
     chunks: Chunks<'a>,
@@ -92,13 +93,24 @@ impl<'a> Conversation<'a> {
         mail: &'a mut mpsc::Receiver<Mail>,
         claimed: &'a Claimed,
     ) -> Self {
+        let chunks = Chunks::new(context, claimed);
+        Self::with(context, child, mail, Some(claimed), chunks)
+    }
+
+    fn with(
+        context: &'a Context,
+        child: &'a mut Child,
+        mail: &'a mut mpsc::Receiver<Mail>,
+        claimed: Option<&'a Claimed>,
+        chunks: Chunks<'a>,
+    ) -> Self {
         let limit = context.config.execute_timeout;
         Self {
             context,
             claimed,
             child,
             mail,
-            chunks: Chunks::new(context, claimed),
+            chunks,
             limit,
             wish: None,
             force: Force::None,
@@ -107,17 +119,14 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// For the sake of a job, but not the job itself: what R prints is not the job's.
-    pub(crate) fn apart(
+    /// About no job: nobody follows what R prints.
+    pub(crate) fn of_no_job(
         context: &'a Context,
         child: &'a mut Child,
         mail: &'a mut mpsc::Receiver<Mail>,
-        claimed: &'a Claimed,
     ) -> Self {
-        Self {
-            chunks: Chunks::apart(context, claimed),
-            ..Self::new(context, child, mail, claimed)
-        }
+        let chunks = Chunks::of_no_job(context);
+        Self::with(context, child, mail, None, chunks)
     }
 
     /// The job has a limit of its own.
@@ -126,23 +135,17 @@ impl<'a> Conversation<'a> {
         self.deadline = Instant::now() + Duration::from_secs(self.limit);
     }
 
+    /// What it is about, for the log.
+    fn subject(&self) -> String {
+        match self.claimed {
+            Some(claimed) => claimed.job.to_string(),
+            None => "what is no job".to_owned(),
+        }
+    }
+
     /// The directory that is the session's own.
     pub(crate) fn dir(&self) -> &Path {
         self.child.dir()
-    }
-
-    /// What the job asks.
-    pub(crate) fn request<T: DeserializeOwned>(&self) -> Result<T, Verdict> {
-        serde_json::from_slice(&self.claimed.request).map_err(|error| {
-            // The API wrote these bytes; a version that cannot read them must not lose the session over them.
-            // Serde's own text repeats values, and they are the user's.
-            let (line, column) = (error.line(), error.column());
-            tracing::error!(
-                "The request of {} cannot be read (line {line}, column {column})",
-                self.claimed.job
-            );
-            Verdict::without_r("this worker cannot read the request".to_owned())
-        })
     }
 
     /// Runs code. How it ended is the verdict, whatever it is.
@@ -271,7 +274,7 @@ impl<'a> Conversation<'a> {
         match self.child.writer.begin(message, pipe) {
             Ok(sending) => self.hear(Until::Answered, sending, beside).await,
             Err(error) => {
-                tracing::debug!(error = %error, "The R process of {} did not take it", self.claimed.job);
+                tracing::debug!(error = %error, "The R process of {} did not take it", self.subject());
                 self.wait_for_the_end().await
             }
         }
@@ -338,7 +341,7 @@ impl<'a> Conversation<'a> {
         let grace = self.context.config.interrupt_grace;
         match letter {
             Mail::Work | Mail::Aside => {}
-            Mail::Cancel(job) if *job == self.claimed.job => {
+            Mail::Cancel(job) if self.claimed.is_some_and(|claimed| claimed.job == *job) => {
                 self.ask_to_unwind(Wish::Cancel, grace);
             }
             Mail::Cancel(_another) => {}
@@ -373,7 +376,8 @@ impl<'a> Conversation<'a> {
 
     fn time_is_up(&mut self) {
         if self.wish.is_none() {
-            tracing::info!("{} ran longer than its {} s", self.claimed.job, self.limit);
+            let subject = self.subject();
+            tracing::info!("{subject} ran longer than its {} s", self.limit);
             self.ask_to_unwind(Wish::TimeOut, self.context.config.interrupt_grace);
         } else if self.force == Force::None {
             self.kill();
@@ -426,6 +430,20 @@ impl<'a> Conversation<'a> {
             Some(verdict) => Err(verdict),
         }
     }
+}
+
+/// What a job asks.
+pub(crate) fn request_of<T: DeserializeOwned>(claimed: &Claimed) -> Result<T, Verdict> {
+    serde_json::from_slice(&claimed.request).map_err(|error| {
+        // The API wrote these bytes; a version that cannot read them must not lose the session over them.
+        // Serde's own text repeats values, and they are the user's.
+        let (line, column) = (error.line(), error.column());
+        tracing::error!(
+            "The request of {} cannot be read (line {line}, column {column})",
+            claimed.job
+        );
+        Verdict::without_r("this worker cannot read the request".to_owned())
+    })
 }
 
 /// One question at a time, so that its number says nothing.

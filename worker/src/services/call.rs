@@ -13,7 +13,7 @@ use warren_rhost::session::ToChild;
 
 use super::calls::Calls;
 use super::prepare::{inputs, names, run};
-use crate::conversation::{Conversation, Left, Mail, Verdict};
+use crate::conversation::{Conversation, Left, Mail, Verdict, request_of};
 use crate::disk::blocking;
 use crate::files::FilesError;
 use crate::lease::doubted;
@@ -66,13 +66,11 @@ async fn attempt(calls: &Calls, claimed: &Claimed, mail: &mut mpsc::Receiver<Mai
     if claimed.cancel_requested {
         return Ran::at_once(Verdict::cancelled_before_it_began());
     }
-    let Ok(request) = serde_json::from_slice::<CallRequest>(&claimed.request) else {
-        tracing::error!("The request of {} cannot be read", claimed.job);
-        return Ran::at_once(Verdict::without_r(
-            "this worker cannot read the request".to_owned(),
-        ));
+    let request: CallRequest = match request_of(claimed) {
+        Ok(request) => request,
+        Err(verdict) => return Ran::at_once(verdict),
     };
-    let (mut child, parent) = match calls.parents.child(request.content, claimed).await {
+    let (mut child, parent) = match calls.parents.child(request.content).await {
         Ok(found) => found,
         Err(verdict) => return Ran::at_once(verdict),
     };

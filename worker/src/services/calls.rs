@@ -94,6 +94,8 @@ impl Calls {
 
     /// Takes jobs until the worker takes no more.
     pub async fn run(self) {
+        let ahead = self.parents.clone();
+        tokio::spawn(async move { ahead.start_ahead().await });
         tokio::join!(self.take_in(Intake::Calls), self.take_in(Intake::Batch));
     }
 

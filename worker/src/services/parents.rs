@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use warren_common::id::ContentId;
 use warren_common::model::RefusalKind;
-use warren_common::store::jobs::Claimed;
 use warren_common::store::services::{self, Content};
+use warren_common::telemetry::metrics;
 
 use super::prepare::{prepare, unavailable};
 use crate::context::Context;
@@ -80,19 +80,34 @@ impl Parents {
     }
 
     /// A process that is ready for one call, with what it is to run.
-    pub(super) async fn child(
-        &self,
-        content: ContentId,
-        claimed: &Claimed,
-    ) -> Result<(Child, Arc<Parent>), Verdict> {
+    pub(super) async fn child(&self, content: ContentId) -> Result<(Child, Arc<Parent>), Verdict> {
         let mut tries = 1;
         loop {
-            let parent = self.parent(content, claimed).await?;
-            match self.fork(&parent, claimed).await {
+            let parent = self.parent(content).await?;
+            match self.fork(&parent).await {
                 Ok(child) => return Ok((child, parent)),
                 // A parent that was lost under it says nothing of the next one.
                 Err(_lost) if !parent.is_alive() && tries < TRIES => tries += 1,
                 Err(verdict) => return Err(verdict),
+            }
+        }
+    }
+
+    /// Starts those that were published last, if some are to be there before they are called.
+    pub(super) async fn start_ahead(&self) {
+        let Shared { context, .. } = &*self.shared;
+        let wanted = context.config.services.parents;
+        if wanted == 0 {
+            return;
+        }
+        let newest = context
+            .writes
+            .insist(|db, _me| async move { services::newest(&db, wanted).await })
+            .await;
+        for content in newest.unwrap_or_default() {
+            if let Err(verdict) = self.parent(content).await {
+                let reason = verdict.reason.unwrap_or_default();
+                tracing::warn!(content.id = %content, "A parent could not be started ahead: {reason}");
             }
         }
     }
@@ -110,7 +125,7 @@ impl Parents {
         self.lock().remove(&id);
     }
 
-    async fn parent(&self, id: ContentId, claimed: &Claimed) -> Result<Arc<Parent>, Verdict> {
+    async fn parent(&self, id: ContentId) -> Result<Arc<Parent>, Verdict> {
         let place = self.place(id);
         let mut state = place.state.lock().await;
         match &*state {
@@ -120,7 +135,7 @@ impl Parents {
             }
             State::Empty | State::Here(_) | State::Failed(..) => {}
         }
-        match self.start(id, claimed).await {
+        match self.start(id).await {
             Ok(parent) => {
                 let parent = Arc::new(parent);
                 *state = State::Here(Arc::clone(&parent));
@@ -145,18 +160,18 @@ impl Parents {
         place
     }
 
-    async fn start(&self, id: ContentId, claimed: &Claimed) -> Result<Parent, Verdict> {
+    async fn start(&self, id: ContentId) -> Result<Parent, Verdict> {
         let Shared { context, pool, .. } = &*self.shared;
         let found = services::content(&context.db, id).await;
         let content = found
             .map_err(|error| unavailable(&format!("the service cannot be looked up: {error}")))?
             .ok_or_else(|| FilesError::refused(RefusalKind::NotFound, "the service was deleted"))?;
         let began = Instant::now();
-        let child = prepare(context, pool, claimed, &content).await?;
+        let child = prepare(context, pool, &content).await?;
         let parent = self.make(content, child).await;
         tracing::info!(
             content.id = %id,
-            forks = matches!(parent.from, From::Parent(_)),
+            forks = parent.is_forked(),
             "A parent of a service was started in {:?}",
             began.elapsed()
         );
@@ -178,11 +193,11 @@ impl Parents {
         }
     }
 
-    async fn fork(&self, parent: &Arc<Parent>, claimed: &Claimed) -> Result<Child, Verdict> {
+    async fn fork(&self, parent: &Arc<Parent>) -> Result<Child, Verdict> {
         let Shared { context, pool, .. } = &*self.shared;
         let forks = match &parent.from {
             From::Parent(forks) => forks,
-            From::Whole => return prepare(context, pool, claimed, &parent.content).await,
+            From::Whole => return prepare(context, pool, &parent.content).await,
         };
         let ready = parent.take_ready();
         if context.config.services.ready_forks > 0 {
@@ -196,33 +211,42 @@ impl Parents {
         }
     }
 
-    /// Lets go of parents that were used least lately, until the others fit. Calls that run keep theirs alive.
+    /// Lets go of parents that are gone, and of those that were used least lately until the others fit. Calls that run keep theirs
+    /// alive.
     fn stay_within_budget(&self) {
         let budget = self.shared.context.config.services.memory_bytes;
         let mut places = self.lock();
-        let mut held: Vec<(u64, ContentId, u64)> = places
-            .iter()
-            .filter_map(|(id, place)| {
-                let state = place.state.try_lock().ok()?;
-                let State::Here(parent) = &*state else {
-                    return None;
-                };
+        let mut held = Vec::new();
+        places.retain(|id, place| {
+            // One that is being started is kept.
+            let Ok(state) = place.state.try_lock() else {
+                return true;
+            };
+            if let State::Here(parent) = &*state
+                && parent.is_alive()
+            {
                 let used = place.used.load(Ordering::Relaxed);
-                Some((used, *id, parent.memory()))
-            })
-            .collect();
-        held.sort_unstable();
-        let mut sum: u64 = held.iter().map(|(.., bytes)| bytes).sum();
-        // The one that was used last stays, however large it is.
-        held.pop();
-        for (_, id, bytes) in held {
-            if sum <= budget {
-                break;
+                held.push((used, *id, parent.memory(), parent.is_forked()));
+                return true;
             }
+            match &*state {
+                State::Failed(at, ..) => at.elapsed() < FAILURE_HOLDS,
+                // Somebody is about to start it.
+                State::Empty => Arc::strong_count(place) > 1,
+                State::Here(_) => false,
+            }
+        });
+        held.sort_unstable();
+        let mut sum: u64 = held.iter().map(|(_, _, bytes, _)| bytes).sum();
+        while sum > budget && held.len() > 1 {
+            // The one that was used last stays, however large it is.
+            let (_, id, bytes, _) = held.remove(0);
             places.remove(&id);
             sum -= bytes;
             tracing::debug!(content.id = %id, "A parent of a service makes room for others");
         }
+        let forked = held.iter().filter(|(.., forked)| *forked).count();
+        metrics().service_parents(forked, held.len() - forked);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, Arc<Place>>> {
@@ -239,6 +263,10 @@ impl Parent {
             From::Parent(parent) => parent.is_alive(),
             From::Whole => true,
         }
+    }
+
+    fn is_forked(&self) -> bool {
+        matches!(self.from, From::Parent(_))
     }
 
     fn memory(&self) -> u64 {

@@ -3,7 +3,6 @@
 use tokio::sync::mpsc;
 use warren_common::blobs::BlobKey;
 use warren_common::model::{Definition, JobState, ParameterType, RefusalKind};
-use warren_common::store::jobs::Claimed;
 use warren_common::store::services::Content;
 use warren_rhost::session::{Ask, Input, Output, RType, Run, ToChild};
 
@@ -15,11 +14,10 @@ use crate::snapshots::bring;
 
 /// Makes a process in which a call could run: everything is loaded, and the code ran once where there is an example.
 ///
-/// `claimed` is the job for whose sake. What the process prints is for nobody but a publisher whose code fails.
+/// What the process prints is for nobody but a publisher whose code fails.
 pub(super) async fn prepare(
     context: &Context,
     pool: &Pool,
-    claimed: &Claimed,
     content: &Content,
 ) -> Result<Child, Verdict> {
     let mut child = pool
@@ -28,7 +26,7 @@ pub(super) async fn prepare(
         .map_err(|error| unavailable(&format!("no R process can be had: {error}")))?;
     // Nobody tells this task anything: those who wait for it go away, and it is done for the next.
     let (_nobody, mut mail) = mpsc::channel(1);
-    let mut talk = Conversation::apart(context, &mut child, &mut mail, claimed);
+    let mut talk = Conversation::of_no_job(context, &mut child, &mut mail);
     talk.limit_to(context.config.services.start_limit);
     let loaded = load(&mut talk, content).await;
     let (printed, ..) = talk.finish().await;

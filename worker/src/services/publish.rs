@@ -14,7 +14,7 @@ use warren_common::telemetry::metrics;
 use super::call::give_back;
 use super::calls::Calls;
 use super::prepare::{prepare, unavailable};
-use crate::conversation::{Left, Mail, Verdict};
+use crate::conversation::{Left, Mail, Verdict, request_of};
 use crate::files::FilesError;
 use crate::host::Child;
 use crate::lease::doubted;
@@ -31,8 +31,8 @@ struct Made {
 
 /// Publishes what a job asks for, and writes how it ended.
 pub(super) async fn publish(calls: &Calls, claimed: Claimed, mut mail: mpsc::Receiver<Mail>) {
-    let Ok(request) = serde_json::from_slice::<PublishRequest>(&claimed.request) else {
-        tracing::error!("The request of {} cannot be read", claimed.job);
+    let Ok(request) = request_of::<PublishRequest>(&claimed) else {
+        // Another worker may be new enough.
         return give_back(calls, &claimed).await;
     };
     let made = tokio::select! {
@@ -104,7 +104,7 @@ async fn make(calls: &Calls, claimed: &Claimed, request: &PublishRequest) -> Res
         definition,
         pinned: copy,
     };
-    let child = prepare(context, &calls.pool, claimed, &content).await?;
+    let child = prepare(context, &calls.pool, &content).await?;
     Ok(Made {
         pinned: Pinned {
             base,

@@ -1,13 +1,17 @@
 //! Running code.
 
 use warren_common::model::ExecuteRequest;
+use warren_common::store::jobs::Claimed;
 use warren_rhost::session::{Input, Output, Run, ToChild};
 
-use crate::conversation::{Conversation, Verdict};
+use crate::conversation::{Conversation, Verdict, request_of};
 
 /// Runs the code of a job as R's console would.
-pub(super) async fn execute(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let request: ExecuteRequest = talk.request()?;
+pub(super) async fn execute(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let request: ExecuteRequest = request_of(claimed)?;
     if let Some(seconds) = request.timeout_seconds {
         talk.limit_to(seconds);
     }

@@ -8,11 +8,10 @@ use warren_common::model::{
     Content, DeleteRequest, GetObjectRequest, GotObject, Names, ObjectFormat, PutObjectRequest,
     RefusalKind,
 };
+use warren_common::store::jobs::Claimed;
 use warren_rhost::session::{Ask, Form};
 
-use crate::conversation::Conversation;
-use crate::conversation::{FromR, Moved};
-use crate::conversation::{Left, Verdict};
+use crate::conversation::{Conversation, FromR, Left, Moved, Verdict, request_of};
 use crate::disk::{Scratch, blocking, write_all};
 use crate::files::FilesError;
 use crate::tree::{TMP, Tree};
@@ -35,8 +34,11 @@ pub(super) async fn list(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict
 }
 
 /// Gives out one object: into the job's row when it is small, else into the store while R writes it.
-pub(super) async fn get(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let GetObjectRequest { name, format } = talk.request()?;
+pub(super) async fn get(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let GetObjectRequest { name, format } = request_of(claimed)?;
     let (form, ending) = match format {
         ObjectFormat::Rdata => (Form::Save, "RData"),
         ObjectFormat::Rds => (Form::Serialize, "rds"),
@@ -45,7 +47,7 @@ pub(super) async fn get(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict>
     let limit = talk.context.config.object_max_bytes;
     let file = file_name(&name, ending);
     let gather = Gather::new(&talk.context.transfers.blobs, limit);
-    let (db, owner) = (talk.context.db.clone(), talk.claimed.owner);
+    let (db, owner) = (talk.context.db.clone(), claimed.owner);
     let content = talk
         .bytes_out(Ask::Save { name, form }, |from_r| {
             // Large while it is under way, and no session should be so large for ever.
@@ -96,13 +98,16 @@ fn file_name(object: &str, ending: &str) -> String {
 
 /// Takes an object in. R itself reads it, from a file in the session's own directory: whatever the bytes do to R, they do it
 /// behind the session's walls.
-pub(super) async fn put(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let PutObjectRequest { name, content } = talk.request()?;
+pub(super) async fn put(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let PutObjectRequest { name, content } = request_of(claimed)?;
     let sent = match &content {
         Content::Transfer { id, .. } => vec![*id],
         Content::Row { .. } => Vec::new(),
     };
-    let put = put_in(talk, name, content).await;
+    let put = put_in(talk, claimed, name, content).await;
     // Nobody waits for this; what cannot be removed now expires.
     let (blobs, db) = (
         talk.context.transfers.blobs.clone(),
@@ -118,12 +123,13 @@ pub(super) async fn put(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict>
 
 async fn put_in(
     talk: &mut Conversation<'_>,
+    claimed: &Claimed,
     name: String,
     content: Content,
 ) -> Result<Verdict, Verdict> {
     let blobs = talk.context.transfers.blobs.clone();
     let dir = talk.dir().to_owned();
-    let file_name = format!(".object-{}", talk.claimed.job);
+    let file_name = format!(".object-{}", claimed.job);
     let arrived = {
         let (dir, file_name) = (dir.clone(), file_name.clone());
         let arriving =
@@ -161,8 +167,11 @@ fn bring_in(dir: &Path, scratch: &Scratch, file: &File, name: &str) -> std::io::
 }
 
 /// Removes an object.
-pub(super) async fn delete(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let DeleteRequest { name } = talk.request()?;
+pub(super) async fn delete(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let DeleteRequest { name } = request_of(claimed)?;
     talk.ask(Ask::Remove { name }).await?;
     Ok(Verdict::done(None))
 }

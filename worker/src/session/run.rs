@@ -33,7 +33,9 @@ pub(super) async fn run(
         Verdict::cancelled_before_it_began()
     } else {
         // A verdict is one whether it came at the end or on the way.
-        perform(&mut talk).await.unwrap_or_else(|verdict| verdict)
+        perform(&mut talk, claimed)
+            .await
+            .unwrap_or_else(|verdict| verdict)
     };
     let (console_tail, console_is_whole, close) = talk.finish().await;
     let Verdict {
@@ -67,16 +69,16 @@ pub(super) async fn run(
     }
 }
 
-async fn perform(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    match &talk.claimed.kind {
-        Ok(JobKind::Execute) => execute::execute(talk).await,
+async fn perform(talk: &mut Conversation<'_>, claimed: &Claimed) -> Result<Verdict, Verdict> {
+    match &claimed.kind {
+        Ok(JobKind::Execute) => execute::execute(talk, claimed).await,
         Ok(JobKind::ListObjects) => objects::list(talk).await,
-        Ok(JobKind::GetObject) => objects::get(talk).await,
-        Ok(JobKind::PutObject) => objects::put(talk).await,
-        Ok(JobKind::DeleteObject) => objects::delete(talk).await,
-        Ok(JobKind::CreateSnapshot) => snapshots::create(talk).await,
-        Ok(JobKind::LoadSnapshot) => snapshots::load(talk).await,
-        Ok(JobKind::OpenSession) => snapshots::begin_with(talk).await,
+        Ok(JobKind::GetObject) => objects::get(talk, claimed).await,
+        Ok(JobKind::PutObject) => objects::put(talk, claimed).await,
+        Ok(JobKind::DeleteObject) => objects::delete(talk, claimed).await,
+        Ok(JobKind::CreateSnapshot) => snapshots::create(talk, claimed).await,
+        Ok(JobKind::LoadSnapshot) => snapshots::load(talk, claimed).await,
+        Ok(JobKind::OpenSession) => snapshots::begin_with(talk, claimed).await,
         Ok(
             other @ (JobKind::ListFiles
             | JobKind::GetFile

@@ -12,10 +12,11 @@ use warren_common::id::SnapshotId;
 use warren_common::model::{
     CreateSnapshotRequest, LoadSnapshotRequest, OpenRequest, SavedSnapshot,
 };
+use warren_common::store::jobs::Claimed;
 use warren_common::store::snapshots::NewSnapshot;
 use warren_rhost::session::Ask;
 
-use crate::conversation::{Conversation, FromR, Left, Moved, Verdict};
+use crate::conversation::{Conversation, FromR, Left, Moved, Verdict, request_of};
 use crate::disk::{Scratch, blocking};
 use crate::files::FilesError;
 use crate::snapshots::{Limit, bring, pack};
@@ -29,8 +30,11 @@ const PIECES: usize = 4;
 const READ: usize = 1024 * 1024;
 
 /// Saves the session: R writes its workspace while it is put into a zip on the worker's disk, which then goes to the store.
-pub(super) async fn create(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let CreateSnapshotRequest { snapshot, name } = talk.request()?;
+pub(super) async fn create(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let CreateSnapshotRequest { snapshot, name } = request_of(claimed)?;
     let limit = limit(talk);
     let dir = talk.dir().to_owned();
     let scratch = blocking(move || Scratch::new(&dir))
@@ -127,15 +131,21 @@ async fn upload(blobs: Blobs, snapshot: SnapshotId, zip: &Path) -> Moved<u64> {
 }
 
 /// Brings a snapshot into the session: what it holds is added or takes the place of what has its name, all else stays.
-pub(super) async fn load(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let LoadSnapshotRequest { snapshot } = talk.request()?;
+pub(super) async fn load(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let LoadSnapshotRequest { snapshot } = request_of(claimed)?;
     bring(talk, BlobKey::Snapshot(snapshot)).await?;
     Ok(Verdict::done(None))
 }
 
 /// Brings a snapshot into a session that is being opened.
-pub(super) async fn begin_with(talk: &mut Conversation<'_>) -> Result<Verdict, Verdict> {
-    let OpenRequest { snapshot } = talk.request()?;
+pub(super) async fn begin_with(
+    talk: &mut Conversation<'_>,
+    claimed: &Claimed,
+) -> Result<Verdict, Verdict> {
+    let OpenRequest { snapshot } = request_of(claimed)?;
     match snapshot {
         Some(snapshot) => bring(talk, BlobKey::Snapshot(snapshot)).await?,
         None => {}

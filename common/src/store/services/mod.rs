@@ -9,7 +9,7 @@ mod remove;
 pub use publish::{
     NewPublication, Pinned, Publication, Published, Reserved, complete, publication, reserve,
 };
-pub use read::{Content, Service, Target, content, list, target};
+pub use read::{Content, Service, Target, content, list, newest, target};
 pub use remove::{
     OverContents, Removed, free_unpublished, known_copies, remove, remove_over, wanted_snapshots,
 };

@@ -88,6 +88,20 @@ pub async fn target(db: &Db, name: &str, version: &str) -> Result<Option<Target>
     rows.first().map(target).transpose()
 }
 
+/// What was published last and can be called, newest first.
+pub async fn newest(db: &Db, most: u32) -> Result<Vec<ContentId>, DbError> {
+    const SQL: &str = "-- services::newest
+        SELECT content_id FROM service_versions WHERE content_id IS NOT NULL ORDER BY content_id DESC LIMIT $1";
+    let mut conn = db.conn().await?;
+    let rows = conn
+        .query("services::newest", SQL, &[&i64::from(most)])
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| ContentId::from_uuid(row.get("content_id")))
+        .collect())
+}
+
 /// What a worker runs.
 #[derive(Debug, Clone)]
 pub struct Content {
