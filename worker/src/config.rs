@@ -127,16 +127,31 @@ pub struct ServiceConfig {
     #[arg(long, env = "WARREN_CALL_SLOTS", default_value_t = 8)]
     pub call_slots: usize,
     /// Services of which a parent is started with the worker, those first that were published last; others when first called
-    #[arg(long, env = "WARREN_SERVICE_PARENTS", default_value_t = 0)]
+    #[arg(
+        id = "service_parents",
+        long = "service-parents",
+        env = "WARREN_SERVICE_PARENTS",
+        default_value_t = 0
+    )]
     pub parents: u32,
     /// Processes that are forked ahead of demand for each service that is called
-    #[arg(long, env = "WARREN_SERVICE_READY", default_value_t = 1)]
+    #[arg(
+        id = "service_ready",
+        long = "service-ready",
+        env = "WARREN_SERVICE_READY",
+        default_value_t = 1
+    )]
     pub ready_forks: usize,
     /// Memory that the parents of services may take together, in bytes; the one that was used last stays in any case
-    #[arg(long, env = "WARREN_SERVICE_MEMORY", default_value_t = 2 << 30)]
+    #[arg(id = "service_memory", long = "service-memory", env = "WARREN_SERVICE_MEMORY", default_value_t = 2 << 30)]
     pub memory_bytes: u64,
     /// How long a service may take to load its snapshot, to run its init code and its example, in seconds
-    #[arg(long, env = "WARREN_SERVICE_START_LIMIT", default_value_t = 120)]
+    #[arg(
+        id = "service_start_limit",
+        long = "service-start-limit",
+        env = "WARREN_SERVICE_START_LIMIT",
+        default_value_t = 120
+    )]
     pub start_limit: u32,
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::tree::WORK;
 use futures::future::BoxFuture;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
@@ -154,9 +155,21 @@ impl Child {
         })
     }
 
-    /// The directory that is the child's own.
+    /// The directory that is the child's own. That of a call is in the hands of its service, which may put links in its place: see
+    /// [`Child::work`].
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Its working directory: a directory whose own name is no trap, and the way from there, on which every name may be one.
+    pub fn work(&self) -> (PathBuf, PathBuf) {
+        let of_call = match &self.hold {
+            Hold::Grip(_) => None,
+            Hold::Call(_) => self.dir.parent().and_then(Path::parent),
+        };
+        let base = of_call.unwrap_or(&self.dir);
+        let way = self.dir.strip_prefix(base).unwrap_or(&self.dir);
+        (base.to_owned(), way.join(WORK))
     }
 
     /// Waits until it takes code.

@@ -1,7 +1,7 @@
 //! One call: a fresh process, the inputs in, the outputs and files out.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ use crate::conversation::{Conversation, Left, Mail, Verdict, request_of};
 use crate::disk::blocking;
 use crate::files::FilesError;
 use crate::lease::doubted;
-use crate::tree::{Entry, Tree, WORK};
+use crate::tree::{Entry, Tree};
 use crate::writes::Ending;
 
 /// How often a call may be tried.
@@ -79,10 +79,10 @@ async fn attempt(calls: &Calls, claimed: &Claimed, mail: &mut mpsc::Receiver<Mai
     let mut message = run(definition, longest);
     message.inputs = inputs(definition, request.inputs.into_iter());
     let names = names(definition);
-    let dir = child.dir().to_owned();
+    let work = child.work();
     let mut talk = Conversation::new(&calls.context, &mut child, mail, claimed);
     let verdict = talk.run(&ToChild::Run(message), &names).await;
-    let verdict = with_files(of_a_call(verdict), dir, &definition.output_files, longest).await;
+    let verdict = with_files(of_a_call(verdict), work, &definition.output_files, longest).await;
     let (console, console_is_whole, _) = talk.finish().await;
     Ran {
         verdict,
@@ -110,7 +110,7 @@ fn of_a_call(mut verdict: Verdict) -> Verdict {
 /// Adds the files that the service declares.
 async fn with_files(
     mut verdict: Verdict,
-    dir: PathBuf,
+    work: (PathBuf, PathBuf),
     declared: &[String],
     longest: u64,
 ) -> Verdict {
@@ -118,7 +118,7 @@ async fn with_files(
         return verdict;
     }
     let declared = declared.to_vec();
-    let read = blocking(move || read_files(&dir, &declared, longest)).await;
+    let read = blocking(move || read_files(&work.0, &work.1, &declared, longest)).await;
     match (read, verdict.result.as_deref_mut()) {
         (Ok(files), Some(Left::Run(run))) => run.output_files = files,
         (Err(error), _) => return error.into(),
@@ -129,11 +129,12 @@ async fn with_files(
 
 /// What was declared and written; nothing that the code planted under a name is followed.
 fn read_files(
-    dir: &std::path::Path,
+    base: &Path,
+    way: &Path,
     declared: &[String],
     longest: u64,
 ) -> Result<Vec<OutputFile>, FilesError> {
-    let work = Tree::open(dir, WORK)?;
+    let work = Tree::open(base, &way.to_string_lossy())?;
     let mut left = longest;
     let mut files = Vec::with_capacity(declared.len());
     for name in declared {
