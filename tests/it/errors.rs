@@ -57,7 +57,7 @@ async fn every_refusal_carries_the_error_body() {
         .await
         .error(400);
     client
-        .post("/services/add", &json!({"code": "1"}))
+        .post("/services/add/v1/pool", &json!({}))
         .await
         .error(501);
     assert_eq!(session.prints("cat('still here')").await, "still here");

@@ -18,6 +18,15 @@ pub struct RetentionConfig {
         value_parser = seconds
     )]
     pub jobs: Duration,
+    /// How long calls of services are kept after their end, in seconds; never longer than other jobs
+    #[arg(
+        id = "call_retention_seconds",
+        long = "call-retention-seconds",
+        env = "WARREN_CALL_RETENTION_SECONDS",
+        default_value = "86400",
+        value_parser = seconds
+    )]
+    pub calls: Duration,
     /// How long the console text of ended jobs is kept, in seconds; never longer than the jobs
     #[arg(
         id = "console_retention_seconds",
@@ -75,6 +84,11 @@ pub struct RetentionConfig {
 }
 
 impl RetentionConfig {
+    /// How long calls are kept: not longer than other jobs.
+    pub fn calls(&self) -> Duration {
+        self.calls.min(self.jobs)
+    }
+
     /// How long console text is kept: not longer than its job.
     pub fn console(&self) -> Duration {
         self.console.min(self.jobs)

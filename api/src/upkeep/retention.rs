@@ -42,6 +42,7 @@ pub(crate) async fn run(db: Db, blobs: Blobs, keep: RetentionConfig) {
 fn period(keep: &RetentionConfig) -> Duration {
     let kept = [
         keep.jobs,
+        keep.calls,
         keep.console,
         keep.sessions,
         keep.batches,
@@ -60,6 +61,7 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     })
     .await;
     walk("jobs", |at| retention::jobs(db, at, keep.jobs)).await;
+    walk("calls", |at| retention::calls(db, at, keep.calls())).await;
     // Only now, so that no row is written that is to go anyway.
     walk("console_tails", |at| retention::console_tails(db, at, text)).await;
     walk("sessions", |at| retention::sessions(db, at, keep.sessions)).await;

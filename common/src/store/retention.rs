@@ -156,6 +156,20 @@ pub async fn jobs(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError> {
     walk(db, "retention::jobs", SQL, at, keep).await
 }
 
+/// Removes calls of services that ended longer than `keep` ago: there are very many, and hardly anybody asks for one twice.
+pub async fn calls(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError> {
+    const SQL: &str = "-- retention::calls
+        WITH old AS (
+            SELECT j.id,
+                   j.kind = 'call' AND j.finished_at < now() - $3 * interval '1 second'
+                   AND NOT EXISTS (SELECT FROM console_chunks c WHERE c.job_id = j.id) AS goes
+              FROM jobs j WHERE j.id > $1 AND j.id < $2 ORDER BY j.id LIMIT $4
+        ), removed AS (
+            DELETE FROM jobs j USING old o WHERE j.id = o.id AND o.goes RETURNING 1
+        )";
+    walk(db, "retention::calls", SQL, at, keep).await
+}
+
 /// Removes sessions that ended longer than `keep` ago and of which no job is left.
 pub async fn sessions(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError> {
     const SQL: &str = "-- retention::sessions

@@ -211,6 +211,26 @@ async fn thousands_of_records_go_through_while_single_calls_are_answered() {
 }
 
 #[tokio::test]
+async fn a_huge_batch_does_not_hold_up_that_of_somebody_else() {
+    let house = House::build().await;
+    let (ana, bob) = (house.user("ana").await, house.user("bob").await);
+    ana.published("add", &add()).await;
+    let records = |count: i32| -> Value {
+        let records = (0..count).map(|x| json!({"x": x, "y": 1}));
+        Value::Array(records.collect())
+    };
+    let huge = start(&ana, "add", "?parallelCount=100", &records(3000)).await;
+    let small = start(&bob, "add", "", &records(20)).await;
+    complete(&bob, &small).await;
+    let seen = ana
+        .get(&format!("{huge}?showPartialResults=false"))
+        .await
+        .expect(200);
+    assert_ne!(seen["state"], "Complete", "{}", seen["completedItemCount"]);
+    ana.delete(&huge).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_deleted_batch_stops_and_one_cancelled_item_makes_room_for_the_next() {
     let house = House::build().await;
     let client = house.admin().await;

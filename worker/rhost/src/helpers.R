@@ -178,11 +178,21 @@ function(places) {
   heap_at_start <- heap_size(full = TRUE)
 
   # What every call of a service would have of the same: a file or a program on the other end, a page, random numbers.
+  # Functions as R itself would have them after their second call, which no call of a service comes to.
+  compile_globals <- function() {
+    for (name in ls(globalenv(), all.names = TRUE, sorted = FALSE)) if (!is_active(name) && !is_locked(name)) tryCatch({
+      value <- get(name, globalenv(), inherits = FALSE)
+      if (typeof(value) == "closure")
+        assign(name, compiler::cmpfun(value, options = list(suppressAll = TRUE)), globalenv())
+    }, error = function(e) NULL)
+  }
+
   before_calls <- function() {
     end_of_run()
     close_devices(NULL)
     close_connections(NULL)
     if (exists(".Random.seed", globalenv(), inherits = FALSE)) rm(list = ".Random.seed", envir = globalenv())
+    compile_globals()
     # To collect everything is to write to all of the heap, and most of it is still shared with the process that this one was
     # forked from: worth it where the service's own part is the larger one.
     if (heap_size(full = FALSE) > 2 * heap_at_start) gc()

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::tree::WORK;
 use futures::future::BoxFuture;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
@@ -21,6 +20,7 @@ use warren_rhost::session::{FromChild, ToChild};
 
 use super::parent::{HostError, Order};
 use super::service::Call;
+use crate::tree::WORK;
 
 /// The longest frame to a child, in bytes.
 const MAX_FRAME_BYTES: usize = 512 * 1024 * 1024;

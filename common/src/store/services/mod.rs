@@ -2,6 +2,7 @@
 //!
 //! Whatever changes what is published under a name first locks the row of the name, so such changes happen one after another.
 
+mod name;
 mod publish;
 mod read;
 mod remove;

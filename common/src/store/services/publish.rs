@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::super::jobs::{Completed, Completion, complete_on};
 use super::super::{Conn, Db, DbError};
+use super::name::{Name, lock_name, make_name};
 use super::read::{Content, read_content};
 use super::remove::free;
 use crate::id::{ApiId, ContentId, JobId, PrincipalId, SnapshotId, VersionId};
@@ -56,11 +57,14 @@ pub async fn reserve(
     new: &NewPublication,
     request: impl Fn(VersionId) -> Vec<u8>,
 ) -> Result<Reserved, DbError> {
-    let Some(owner) = lock_name(tx, new).await? else {
-        return Ok(Reserved::Unknown);
+    let name = match new.fresh {
+        Some(_) => make_name(tx, &new.name, new.owner).await?,
+        None => lock_name(tx, &new.name, new.owner).await?,
     };
-    if owner != new.owner {
-        return Ok(Reserved::NotYours);
+    match name {
+        Name::Mine => {}
+        Name::NotYours => return Ok(Reserved::NotYours),
+        Name::Unknown => return Ok(Reserved::Unknown),
     }
     let version = match (find_version(tx, new).await?, new.fresh) {
         (None, None) => return Ok(Reserved::Unknown),
@@ -79,24 +83,6 @@ pub async fn reserve(
     insert_content(tx, new, version).await?;
     insert_job(tx, api, new, &request(version)).await?;
     Ok(Reserved::Yes(version))
-}
-
-/// Locks the row of the name, which is made when the version is new; gives its owner.
-async fn lock_name(tx: &mut Conn, new: &NewPublication) -> Result<Option<PrincipalId>, DbError> {
-    const MAKE: &str = "-- services::make_name
-        INSERT INTO services (name, owner_id) VALUES ($1, $2)
-        ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING owner_id";
-    const LOCK: &str = "-- services::lock_name
-        SELECT owner_id FROM services WHERE name = $1 FOR UPDATE";
-    let rows = if new.fresh.is_some() {
-        tx.query("services::make_name", MAKE, &[&new.name, &new.owner.uuid()])
-            .await?
-    } else {
-        tx.query("services::lock_name", LOCK, &[&new.name]).await?
-    };
-    Ok(rows
-        .first()
-        .map(|row| PrincipalId::from_uuid(row.get("owner_id"))))
 }
 
 async fn find_version(tx: &mut Conn, new: &NewPublication) -> Result<Option<VersionId>, DbError> {

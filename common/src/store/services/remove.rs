@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::super::{Conn, Db, DbError};
+use super::name::{Name, lock_name};
 use crate::id::{ContentId, PrincipalId, SnapshotId};
 
 /// What became of the wish to delete a version.
@@ -25,8 +26,6 @@ pub async fn remove(
     name: &str,
     version: &str,
 ) -> Result<Removed, DbError> {
-    const LOCK: &str = "-- services::lock_for_removal
-        SELECT owner_id FROM services WHERE name = $1 FOR UPDATE";
     const REMOVE: &str = "-- services::remove
         WITH gone AS (
             DELETE FROM service_versions WHERE name = $1 AND version = $2 RETURNING id
@@ -36,14 +35,11 @@ pub async fn remove(
         )
         SELECT id FROM gone";
     let mut tx = db.conn().await?.begin("services::remove").await?;
-    let rows = tx
-        .query("services::lock_for_removal", LOCK, &[&name])
-        .await?;
-    let verdict = match rows.first() {
-        None => Removed::Unknown,
-        Some(_) if !exists(&mut tx, name, version).await? => Removed::Unknown,
-        Some(row) if PrincipalId::from_uuid(row.get("owner_id")) != owner => Removed::NotYours,
-        Some(_) => {
+    let verdict = match lock_name(&mut tx, name, owner).await? {
+        Name::Unknown => Removed::Unknown,
+        Name::Mine | Name::NotYours if !exists(&mut tx, name, version).await? => Removed::Unknown,
+        Name::NotYours => Removed::NotYours,
+        Name::Mine => {
             tx.query("services::remove", REMOVE, &[&name, &version])
                 .await?;
             free(&mut tx, &[], &[name.to_owned()]).await?;
