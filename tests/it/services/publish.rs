@@ -1,5 +1,6 @@
 //! Publishing, changing, listing and deleting versions.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use warren_tests::House;
 use warren_tests::services::service;
@@ -192,4 +193,29 @@ async fn versions_are_listed_oldest_first_and_code_is_its_publishers() {
     );
     assert_eq!(ana.get("/services/none").await.expect(200), json!([]));
     ana.get("/services/one/v9").await.error(404);
+}
+
+#[tokio::test]
+async fn a_version_that_is_made_up_is_known_to_whoever_repeats_or_does_not_wait() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let ask = |key: &str| {
+        let request = client.request(Method::POST, "/services/one");
+        request.header("Idempotency-Key", key).json(&constant(1))
+    };
+    let first = client.send(ask("a")).await;
+    let again = client.send(ask("a")).await;
+    assert_eq!(first.header("location"), again.header("location"));
+    let version = first.expect(201);
+    assert_eq!(version, again.expect(201));
+    let accepted = client
+        .send(ask("b").header("Prefer", "respond-async"))
+        .await;
+    let accepted = accepted.expect(202);
+    let job = accepted["jobId"].as_str().unwrap();
+    assert_eq!(client.job_end(job).await["state"], "succeeded");
+    let listed = client.get("/services/one").await.expect(200);
+    let versions = [&listed[0]["version"], &listed[1]["version"]];
+    assert_eq!(versions, [&version, &accepted["jobId"]]);
+    assert_eq!(listed.as_array().unwrap().len(), 2);
 }

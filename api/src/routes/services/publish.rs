@@ -5,7 +5,6 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use uuid::Uuid;
 use warren_common::id::{ContentId, JobId, VersionId};
 use warren_common::model::Change;
 use warren_common::store::jobs::IdempotencyKey;
@@ -47,16 +46,13 @@ impl axum::extract::FromRequestParts<Shared> for Asked {
     }
 }
 
-/// Publishes a version that is new; without one in the path it is a UUID.
+/// Publishes a version that is new; without one in the path it is the id of its job.
 pub async fn publish(
     State(app): State<Shared>,
-    mut asked: Asked,
+    asked: Asked,
     body: Body<Request>,
 ) -> Result<Response, ApiError> {
     let change = body.value.of_new()?;
-    if asked.place.version.is_none() {
-        asked.place.version = Some(Uuid::new_v4().to_string());
-    }
     take(&app, asked, Some(VersionId::new()), change, body.bytes).await
 }
 
@@ -84,17 +80,19 @@ async fn take(
         trace: Trace(traceparent),
         key,
     } = asked;
-    let version = place.version()?.to_owned();
+    let id = JobId::new();
+    // So that whoever repeats the request, or does not wait for its end, knows it as well.
+    let version_of = |job: JobId| place.version.clone().unwrap_or_else(|| job.to_string());
     let key = key.over(&body).map(|(key, body_hash)| IdempotencyKey {
         owner: caller.id,
         key,
         body_hash,
     });
     let new = NewPublication {
-        job: JobId::new(),
+        job: id,
         owner: caller.id,
         name: place.name.clone(),
-        version: version.clone(),
+        version: version_of(id),
         fresh,
         content: ContentId::new(),
         snapshot: change.snapshot,
@@ -115,6 +113,7 @@ async fn take(
     } else {
         StatusCode::OK
     };
+    let version = version_of(job);
     let mut response = (status, Json(version.as_str())).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/api/{}/{version}", place.name)) {
         response.headers_mut().insert(header::LOCATION, location);
