@@ -81,6 +81,15 @@ async fn what_is_wrong_with_a_publication_is_told_and_leaves_nothing() {
         problem.contains("no model") && problem.contains("loading"),
         "{problem}"
     );
+    // What is printed is not told a second time, and nobody is told of a session.
+    let init = json!({"code": "1", "initCode": "f <- function() stop('no'); f()"});
+    let problem = ana.publish("bad", "v1", &init).await.error(400);
+    assert!(problem.contains("in f() : no"), "{problem}");
+    assert!(!problem.contains("printed"), "{problem}");
+    let crash = json!({"code": "1", "initCode": "tools::pskill(Sys.getpid(), 11)"});
+    let problem = ana.publish("bad", "v1", &crash).await.error(400);
+    assert!(problem.contains("segmentation fault"), "{problem}");
+    assert!(!problem.contains("session"), "{problem}");
     let mut example = service("z <- x + 1", &[("x", "vector")], &[("z", "vector")]);
     example["exampleInputs"] = json!({"x": ["a"]});
     let problem = ana.publish("bad", "v1", &example).await.error(400);

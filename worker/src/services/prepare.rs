@@ -86,11 +86,11 @@ async fn check(what: &str, talk: &mut Conversation<'_>, code: &str) -> Result<()
 fn ran(what: &str, verdict: Verdict) -> Result<(), Verdict> {
     match (verdict.state, verdict.result.as_deref()) {
         (JobState::Succeeded, _) => Ok(()),
-        (JobState::Failed, Some(Left::Run(run))) => Err(FilesError::refused(
-            RefusalKind::Invalid,
-            format!("{what}: {}", run.error_message),
-        )
-        .into()),
+        (JobState::Failed, Some(Left::Run(run))) => {
+            // A publisher has no session to be told of.
+            let message = verdict.gone.as_ref().unwrap_or(&run.error_message);
+            Err(FilesError::refused(RefusalKind::Invalid, format!("{what}: {message}")).into())
+        }
         (JobState::TimedOut, _) => Err(FilesError::refused(
             RefusalKind::Invalid,
             format!(
@@ -110,7 +110,7 @@ fn with_output(mut verdict: Verdict, printed: &[u8]) -> Verdict {
     let text = text.trim();
     if let Some(Left::Refusal(refusal)) = verdict.result.as_deref_mut()
         && !text.is_empty()
-        && !refusal.message.contains(text.trim_start_matches("Error: "))
+        && !refusal.message.contains(error_in(text))
     {
         let mut from = text.len().saturating_sub(SHOWN);
         while !text.is_char_boundary(from) {
@@ -119,6 +119,12 @@ fn with_output(mut verdict: Verdict, printed: &[u8]) -> Verdict {
         refusal.message = format!("{}\nIt printed:\n{}", refusal.message, &text[from..]);
     }
     verdict
+}
+
+/// Console text that is the report of an error and nothing else, as an error's message begins.
+fn error_in(text: &str) -> &str {
+    let rest = text.strip_prefix("Error").unwrap_or(text);
+    rest.trim_start_matches([':', ' '])
 }
 
 /// Something of ours is away; the job may work later.
