@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 use warren_common::model::{InputParameter, Parameter, ParameterType};
 
@@ -31,8 +31,16 @@ impl<'de> Deserialize<'de> for Inputs {
                 }
                 Ok(Inputs(inputs))
             }
+
+            /// An empty array is no input: R clients write an empty list so.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Inputs, A::Error> {
+                match elements.next_element::<IgnoredAny>()? {
+                    None => Ok(Inputs::default()),
+                    Some(_) => Err(A::Error::invalid_type(Unexpected::Seq, &self)),
+                }
+            }
         }
-        from.deserialize_map(Members)
+        from.deserialize_any(Members)
     }
 }
 
@@ -97,7 +105,8 @@ fn form(kind: ParameterType) -> &'static str {
     }
 }
 
-/// Judged by the first byte, and for numbers and strings that stand for missing values by the whole.
+/// Judged by the first byte, and for numbers and strings that stand for missing values by the whole. Clients in R write one element
+/// with an array or without as their library has it, so either is taken for the other; R looks at what is in an array.
 fn looks_like(kind: ParameterType, json: &str) -> bool {
     let first = json.as_bytes().first().copied().unwrap_or_default();
     let is_number = first == b'-' || first.is_ascii_digit();
@@ -108,12 +117,14 @@ fn looks_like(kind: ParameterType, json: &str) -> bool {
     if json == "null" {
         return true;
     }
+    let is_array = first == b'[';
     match kind {
-        ParameterType::Logical => matches!(json, "true" | "false" | "\"NA\""),
-        ParameterType::Numeric => is_number || first == b'"' && special,
-        ParameterType::Integer => is_number || json == "\"NA\"",
-        ParameterType::Character => first == b'"',
-        ParameterType::Vector | ParameterType::Matrix => first == b'[',
+        ParameterType::Logical => is_array || matches!(json, "true" | "false" | "\"NA\""),
+        ParameterType::Numeric => is_array || is_number || first == b'"' && special,
+        ParameterType::Integer => is_array || is_number || json == "\"NA\"",
+        ParameterType::Character => is_array || first == b'"',
+        ParameterType::Vector => first != b'{',
+        ParameterType::Matrix => is_array,
         ParameterType::DataFrame => first == b'{' || first == b'[',
     }
 }
@@ -135,14 +146,16 @@ mod tests {
         for (kind, right, wrong) in [
             ("logical", "true", "1"),
             ("numeric", "-2.5", "\"a\""),
-            ("numeric", "\"NaN\"", "[1]"),
+            ("numeric", "\"NaN\"", "{}"),
+            ("numeric", "[1]", "false"),
             ("integer", "3", "true"),
             ("character", "\"a\"", "1"),
-            ("vector", "[1]", "1"),
+            ("vector", "[1]", "{}"),
+            ("vector", "1", "{\"a\":1}"),
             ("matrix", "[[1]]", "{}"),
             ("data.frame", "{\"a\":[1]}", "1"),
             ("data.frame", "[{\"a\":1}]", "\"a\""),
-            ("numeric", "null", "{}"),
+            ("numeric", "null", "\"\""),
         ] {
             checked(kind, &format!("{{\"x\":{right}}}")).unwrap();
             let problem = checked(kind, &format!("{{\"x\":{wrong}}}")).unwrap_err();
@@ -158,6 +171,9 @@ mod tests {
         assert!(unknown.to_string().contains("no input \"y\""));
         assert!(serde_json::from_str::<Inputs>(r#"{"x":1,"x":2}"#).is_err());
         assert!(check(&[], &Inputs::default()).is_ok());
+        assert!(serde_json::from_str::<Inputs>("[]").is_ok_and(|none| none.0.is_empty()));
+        let problem = serde_json::from_str::<Inputs>("[1]").unwrap_err();
+        assert!(problem.to_string().contains("an object"), "{problem}");
     }
 
     #[test]

@@ -62,6 +62,21 @@ async fn values_come_and_go_by_their_declared_types() {
         "x6": {"b": [1, 2], "a": ["u", "v"]},
     });
     assert_eq!(client.outputs("echo", &inputs).await, inputs);
+    // One element with an array or without, as the client's library writes it.
+    let outputs = client
+        .outputs(
+            "echo",
+            &json!({
+                "x0": [true], "x1": [1, 2], "x2": [3], "x3": ["a"], "x4": 5, "x5": [[1]], "x6": {"b": 1},
+            }),
+        )
+        .await;
+    assert_eq!(
+        outputs,
+        json!({
+            "x0": true, "x1": [1, 2], "x2": 3, "x3": "a", "x4": [5], "x5": [[1]], "x6": {"b": [1]},
+        })
+    );
     // Rows are taken for columns, and what is missing goes out as null.
     let outputs = client
         .outputs(
@@ -107,6 +122,26 @@ async fn inputs_that_do_not_fit_are_named() {
         .call("f", "swagger.json", &json!({}))
         .await
         .error(400);
+}
+
+#[tokio::test]
+async fn a_service_without_inputs_needs_no_body() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    client
+        .published("one", &service("z <- 1", &[], &[("z", "integer")]))
+        .await;
+    let call = |name: &str| client.request(Method::POST, &format!("/api/{name}/v1"));
+    // R's jsonlite writes an empty list as an empty array.
+    for request in [call("one"), call("one").body("{}"), call("one").body("[]")] {
+        let answer = client.send(request).await.expect(200);
+        assert_eq!(answer["outputParameters"], json!({"z": 1}));
+    }
+    client
+        .published("two", &service("z <- x", &[("x", "integer")], &[]))
+        .await;
+    let problem = client.send(call("two")).await.error(400);
+    assert!(problem.contains("\"x\" is missing"), "{problem}");
 }
 
 #[tokio::test]

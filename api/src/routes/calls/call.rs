@@ -15,7 +15,7 @@ use super::answer::CallResponse;
 use crate::app::{App, Shared};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::{Body, Key, Prefer, Trace};
+use crate::extract::{Key, OptionalBody, Prefer, Trace};
 use crate::routes::accepted::accepted;
 use crate::routes::services::Place;
 use crate::services::inputs::{self, Inputs};
@@ -33,7 +33,7 @@ pub async fn call(
     prefer: Prefer,
     Trace(traceparent): Trace,
     key: Key,
-    body: Body<Inputs>,
+    body: OptionalBody<Inputs>,
 ) -> Result<Response, ApiError> {
     let key = key
         .over(&body.bytes)
