@@ -3,5 +3,6 @@
 mod batches;
 mod calls;
 mod faults;
+mod generated_client;
 mod isolation;
 mod publish;
