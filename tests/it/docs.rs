@@ -1,5 +1,7 @@
 //! The pages that operators rely on say what the programs say.
 
+mod pages;
+
 use std::collections::BTreeSet;
 
 use warren_tests::process::program;
