@@ -1,6 +1,7 @@
 """A client that is generated from the Swagger documents of services, with everything checked that bravado can check."""
 
 import os
+import time
 
 import requests
 from bravado.client import SwaggerClient
@@ -96,3 +97,27 @@ try:
     raise AssertionError("a string was taken for a data frame")
 except Exception as refused:  # jsonschema's own, which bravado passes on
     assert "no frame" in str(refused) and not isinstance(refused, (AssertionError, HTTPError)), refused
+
+# Many records, with what became of each.
+started = frame.StartBatchExecution(
+    BatchWebServiceParameters=[{"df": {"hp": [1], "wt": [1]}}, {"df": {"hp": ["x"], "wt": [1]}}], parallelCount=2
+).response().result
+batch = started.batchExecutionId
+assert batch in frame.GetBatchExecutions().response().result
+deadline = time.monotonic() + 60
+while (seen := frame.GetBatchExecutionStatus(executionId=batch).response().result).state != "Complete":
+    assert seen.totalItemCount == 2 and len(seen.batchExecutionResults) == 2, seen
+    assert time.monotonic() < deadline, seen
+    time.sleep(0.05)
+good, bad = seen.batchExecutionResults
+assert good.success and good.outputParameters.ratio == {"hp_by_wt": [1]}, good
+assert not bad.success and bad.errorMessage, bad
+assert frame.GetBatchExecutionFiles(executionId=batch, index=0).response().result == ["table.csv"]
+table = frame.GetBatchExecutionFile(executionId=batch, index=0, fileName="table.csv").response().result
+assert b"hp_by_wt" in (table if isinstance(table, bytes) else table.encode()), table
+assert frame.CancelAndDeleteBatchExecution(executionId=batch).response().result == [batch]
+try:
+    frame.GetBatchExecutionStatus(executionId=batch).response()
+    raise AssertionError("a batch that was deleted is there")
+except HTTPError as refused:
+    assert refused.status_code == 404, refused
