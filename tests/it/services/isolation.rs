@@ -61,6 +61,37 @@ async fn a_seed_that_the_code_sets_is_the_same_for_every_call() {
 }
 
 #[tokio::test]
+async fn a_service_that_cannot_be_forked_has_a_whole_process_for_each_call() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session
+        .prints(
+            "writeLines(c('#include <pthread.h>', '#include <unistd.h>',
+                          'static void *idle(void *unused) { for (;;) pause(); }',
+                          'void start(void) { pthread_t it; pthread_create(&it, 0, idle, 0); }'), 'thread.c')
+             stopifnot(system('R CMD SHLIB thread.c >thread.log 2>&1') == 0)",
+        )
+        .await;
+    let mut threaded = service(
+        "n <- n + 1L; threads <- length(list.files('/proc/self/task'))",
+        &[],
+        &[("n", "integer"), ("threads", "integer")],
+    );
+    threaded["snapshotId"] = json!(session.save().await);
+    threaded["initCode"] = json!("dyn.load('thread.so'); invisible(.C('start')); n <- 0L");
+    threaded["exampleInputs"] = json!({});
+    client.published("threaded", &threaded).await;
+    for _ in 0..3 {
+        // A fork would have one thread.
+        assert_eq!(
+            client.outputs("threaded", &json!({})).await,
+            json!({"n": 1, "threads": 2})
+        );
+    }
+}
+
+#[tokio::test]
 async fn calls_cannot_reach_each_other_or_what_they_share() {
     let house = House::build().await;
     let client = house.admin().await;
