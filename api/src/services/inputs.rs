@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Inputs {
 
 /// What is wrong with the inputs of a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}; the inputs are {expected}")]
+#[error("{problem}; {expected}")]
 pub struct WrongInputs {
     problem: String,
     expected: String,
@@ -83,13 +83,13 @@ pub fn check(declared: &[Parameter], inputs: &Inputs) -> Result<(), WrongInputs>
 
 fn told(declared: &[Parameter]) -> String {
     if declared.is_empty() {
-        return "none: send {}".to_owned();
+        return "the service takes no inputs".to_owned();
     }
     let all: Vec<String> = declared
         .iter()
         .map(|parameter| format!("{:?} ({})", parameter.name, parameter.r#type.word()))
         .collect();
-    all.join(", ")
+    format!("the inputs are {}", all.join(", "))
 }
 
 /// What JSON of a type looks like, for people.
@@ -171,6 +171,11 @@ mod tests {
         assert!(unknown.to_string().contains("no input \"y\""));
         assert!(serde_json::from_str::<Inputs>(r#"{"x":1,"x":2}"#).is_err());
         assert!(check(&[], &Inputs::default()).is_ok());
+        let problem = check(&[], &serde_json::from_str(r#"{"x":1}"#).unwrap()).unwrap_err();
+        assert!(
+            problem.to_string().ends_with("takes no inputs"),
+            "{problem}"
+        );
         assert!(serde_json::from_str::<Inputs>("[]").is_ok_and(|none| none.0.is_empty()));
         let problem = serde_json::from_str::<Inputs>("[1]").unwrap_err();
         assert!(problem.to_string().contains("an object"), "{problem}");
