@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
-use warren_common::model::{JobKind, Lane};
+use warren_common::model::JobKind;
 use warren_common::queue::{Broker, Notice, QueueName};
-use warren_common::store::sweep::{self, Silent, Swept};
+use warren_common::store::sweep::{self, Silent, Swept, Whose};
 use warren_common::store::{Db, jobs};
 use warren_common::telemetry::metrics;
 
@@ -81,29 +81,18 @@ fn report(broker: &Broker, swept: Swept) {
         tracing::warn!(worker.id = %worker, "A worker is declared dead: its lease is past");
     }
     metrics().notices_sent_again(swept.silent.len());
-    for silent in swept.silent {
-        let Silent {
-            job,
-            opens,
-            calls,
-            item,
-            aside,
-            at,
-        } = silent;
-        if opens {
-            let notice = Notice::OpenSessionV1 { job };
-            notify(broker, QueueName::SessionsNew, notice);
-        } else if calls {
-            notify(broker, QueueName::Calls, Notice::CallV1 { job });
-        } else if item {
-            notify(broker, QueueName::Batch, Notice::CallV1 { job });
-        } else if let Some((session, worker)) = at {
-            let lane = aside.then_some(Lane::Aside);
-            notify(
-                broker,
-                QueueName::Worker(worker),
-                Notice::work(session, lane),
-            );
+    for Silent { job, whose } in swept.silent {
+        match whose {
+            Whose::AnyForSession => {
+                let notice = Notice::OpenSessionV1 { job };
+                notify(broker, QueueName::SessionsNew, notice);
+            }
+            Whose::AnyForCall => notify(broker, QueueName::Calls, Notice::CallV1 { job }),
+            Whose::AnyForItem => notify(broker, QueueName::Batch, Notice::CallV1 { job }),
+            Whose::Holder(session, worker, lane) => {
+                let notice = Notice::work(session, Some(lane));
+                notify(broker, QueueName::Worker(worker), notice);
+            }
         }
     }
     for job in swept.released {

@@ -15,4 +15,5 @@ pub mod snapshots;
 pub mod status;
 pub mod swagger;
 mod turn;
+mod unclaimed;
 pub mod workspace;

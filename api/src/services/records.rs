@@ -102,7 +102,7 @@ impl Records {
             ) => within(depth, in_string, escaped, byte),
             (state, b' ' | b'\t' | b'\n' | b'\r') => state,
             (State::BeforeArray, b'[') => State::First,
-            (State::First, b']') | (State::AfterElement, b']') => State::AfterArray,
+            (State::First | State::AfterElement, b']') => State::AfterArray,
             (State::First | State::Next, b'{') => begun,
             (State::AfterElement, b',') => State::Next,
             _ => return Err(NoRecords::NoArray),
@@ -113,11 +113,9 @@ impl Records {
 /// Only what opens and closes counts; whether the rest is JSON is found out when the element is read.
 fn within(depth: u32, in_string: bool, escaped: bool, byte: u8) -> State {
     let (depth, in_string, escaped) = match (in_string, byte) {
-        (true, _) if escaped => (depth, true, false),
-        (true, b'\\') => (depth, true, true),
-        (true, b'"') => (depth, false, false),
-        (true, _) => (depth, true, false),
-        (false, b'"') => (depth, true, false),
+        (true, b'\\') if !escaped => (depth, true, true),
+        (true, b'"') if !escaped => (depth, false, false),
+        (true, _) | (false, b'"') => (depth, true, false),
         (false, b'{' | b'[') => (depth.saturating_add(1), false, false),
         (false, b'}' | b']') => (depth - 1, false, false),
         (false, _) => (depth, false, false),

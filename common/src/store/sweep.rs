@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Conn, Db, DbError, batches, services};
 use crate::id::{ApiId, JobId, SessionId, WorkerId};
+use crate::model::{JobKind, Lane};
 
 /// One pass holds this, so that the nodes of a fleet do not all do the same work at once.
 const LOCK: i64 = 0x53_57_45_45_50;
@@ -33,16 +34,21 @@ pub struct Swept {
 pub struct Silent {
     /// Which.
     pub job: JobId,
-    /// It opens a session.
-    pub opens: bool,
-    /// It calls or publishes a service.
-    pub calls: bool,
-    /// It is an item of a batch.
-    pub item: bool,
-    /// It needs no R.
-    pub aside: bool,
-    /// Its session and the worker that holds it, for jobs of open sessions.
-    pub at: Option<(SessionId, WorkerId)>,
+    /// Who has to hear of it.
+    pub whose: Whose,
+}
+
+/// Who takes a queued job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Any worker with room for a session.
+    AnyForSession,
+    /// Any worker with room for a call.
+    AnyForCall,
+    /// Any worker with room for an item of a batch.
+    AnyForItem,
+    /// The worker that holds the session, in this lane.
+    Holder(SessionId, WorkerId, Lane),
 }
 
 /// One pass. Workers are declared dead only if `may_declare_dead`: the caller has reached Postgres without a gap for one
@@ -198,26 +204,30 @@ async fn silent(tx: &mut Conn, limit: i64) -> Result<Vec<Silent>, DbError> {
         )
         UPDATE jobs j SET noticed_at = now(), notices = j.notices + 1
           FROM due d WHERE j.id = d.id
-        RETURNING j.id, j.kind = 'open_session' AS opens, j.kind IN ('call', 'publish') AS calls, j.kind = 'batch_item' AS item, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
+        RETURNING j.id, j.kind, j.lane IS NOT DISTINCT FROM 'aside' AS aside, j.session_id,
                   (SELECT s.worker_id FROM sessions s WHERE s.id = j.session_id) AS worker_id";
     let rows = tx.query("sweep::silent", SQL, &[&limit]).await?;
     let silent = |row: &Row| {
-        let session = row
-            .get::<_, Option<Uuid>>("session_id")
-            .map(SessionId::from_uuid);
-        let worker = row
-            .get::<_, Option<Uuid>>("worker_id")
-            .map(WorkerId::from_uuid);
-        Silent {
-            job: JobId::from_uuid(row.get("id")),
-            opens: row.get("opens"),
-            calls: row.get("calls"),
-            item: row.get("item"),
-            aside: row.get("aside"),
-            at: session.zip(worker),
-        }
+        let session: Option<Uuid> = row.get("session_id");
+        let worker: Option<Uuid> = row.get("worker_id");
+        let whose = match row.get::<_, &str>("kind").parse() {
+            Ok(JobKind::OpenSession) => Whose::AnyForSession,
+            Ok(JobKind::Call | JobKind::Publish) => Whose::AnyForCall,
+            Ok(JobKind::BatchItem) => Whose::AnyForItem,
+            _ => Whose::Holder(
+                SessionId::from_uuid(session?),
+                WorkerId::from_uuid(worker?),
+                if row.get("aside") {
+                    Lane::Aside
+                } else {
+                    Lane::Ordered
+                },
+            ),
+        };
+        let job = JobId::from_uuid(row.get("id"));
+        Some(Silent { job, whose })
     };
-    Ok(rows.iter().map(silent).collect())
+    Ok(rows.iter().filter_map(silent).collect())
 }
 
 /// Wishes to close that nobody has obeyed for two seconds; a hundred a pass.

@@ -95,3 +95,28 @@ async fn a_lost_notice_is_repeated() {
     RawQueues::open(&house).await.delete(QueueName::Calls).await;
     assert_eq!(client.outputs("one", &json!({})).await, json!({"z": 1}));
 }
+
+#[tokio::test]
+async fn what_no_worker_takes_is_refused_after_a_while_and_leaves_nothing() {
+    let mut house = Builder::new()
+        .workers(0)
+        .env("WARREN_OPEN_WAIT_SECONDS", "0.5")
+        .build()
+        .await;
+    let client = house.admin().await;
+    let one = service("z <- 1", &[], &[("z", "integer")]);
+    let refused = client.publish("one", "v1", &one).await;
+    assert_eq!(refused.header("retry-after"), "2");
+    assert!(refused.error(503).contains("no worker had room"));
+    house.add_worker(WorkerOptions::default()).await;
+    // The name is free again as soon as a sweeper has seen that nothing came of it.
+    wait::until("it can be published", async || {
+        let again = client.publish("one", "v1", &one).await;
+        (again.status.as_u16() == 201).then_some(())
+    })
+    .await;
+    assert_eq!(client.outputs("one", &json!({})).await, json!({"z": 1}));
+    house.workers[0].process.kill().await;
+    let refused = client.call("one", "v1", &json!({})).await;
+    assert!(refused.error(503).contains("no worker had room"));
+}

@@ -177,7 +177,6 @@ function(places) {
   heap_size <- function(full) sum(gc(full = full)[, 2L])
   heap_at_start <- heap_size(full = TRUE)
 
-  # What every call of a service would have of the same: a file or a program on the other end, a page, random numbers.
   # Functions as R itself would have them after their second call, which no call of a service comes to.
   compile_globals <- function() {
     for (name in ls(globalenv(), all.names = TRUE, sorted = FALSE)) if (!is_active(name) && !is_locked(name)) tryCatch({
@@ -187,6 +186,7 @@ function(places) {
     }, error = function(e) NULL)
   }
 
+  # What every call of a service would have of the same: a file or a program on the other end, a page, random numbers.
   before_calls <- function() {
     end_of_run()
     close_devices(NULL)

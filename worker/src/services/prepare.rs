@@ -18,7 +18,7 @@ use crate::snapshots::bring;
 pub(super) async fn prepare(
     context: &Context,
     pool: &Pool,
-    content: &Content,
+    service: &Content,
 ) -> Result<Child, Verdict> {
     let mut child = pool
         .service_child()
@@ -28,7 +28,7 @@ pub(super) async fn prepare(
     let (_nobody, mut mail) = mpsc::channel(1);
     let mut talk = Conversation::of_no_job(context, &mut child, &mut mail);
     talk.limit_to(context.config.services.start_limit);
-    let loaded = load(&mut talk, content).await;
+    let loaded = load(&mut talk, service).await;
     let (printed, ..) = talk.finish().await;
     match loaded {
         Ok(()) => Ok(child),

@@ -77,7 +77,7 @@ async fn make(calls: &Calls, claimed: &Claimed, request: &PublishRequest) -> Res
         found.map_err(|error| unavailable(&format!("the version cannot be read: {error}")))?;
     let (base, before) = match found {
         Publication::New => (None, None),
-        Publication::Of(base, content) => (Some(base), Some(content)),
+        Publication::Of(base, before) => (Some(base), Some(before)),
         Publication::Gone => {
             return Err(FilesError::refused(
                 RefusalKind::NotFound,
@@ -87,7 +87,7 @@ async fn make(calls: &Calls, claimed: &Claimed, request: &PublishRequest) -> Res
         }
     };
     let (before, copy) = match before {
-        Some(content) => (content.definition, content.pinned),
+        Some(before) => (before.definition, before.pinned),
         None => (Definition::default(), None),
     };
     let definition = before.changed(request.change.clone());
@@ -100,15 +100,15 @@ async fn make(calls: &Calls, claimed: &Claimed, request: &PublishRequest) -> Res
         }
         None => copy,
     };
-    let content = Content {
+    let made = Content {
         definition,
         pinned: copy,
     };
-    let child = prepare(context, &calls.pool, &content).await?;
+    let child = prepare(context, &calls.pool, &made).await?;
     Ok(Made {
         pinned: Pinned {
             base,
-            definition: content.definition,
+            definition: made.definition,
             copy,
         },
         child,

@@ -146,9 +146,8 @@ pub(super) async fn begin_with(
     claimed: &Claimed,
 ) -> Result<Verdict, Verdict> {
     let OpenRequest { snapshot } = request_of(claimed)?;
-    match snapshot {
-        Some(snapshot) => bring(talk, BlobKey::Snapshot(snapshot)).await?,
-        None => {}
+    if let Some(snapshot) = snapshot {
+        bring(talk, BlobKey::Snapshot(snapshot)).await?;
     }
     Ok(Verdict::done(None))
 }

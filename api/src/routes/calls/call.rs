@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::extract::{Key, OptionalBody, Prefer, Trace};
 use crate::routes::accepted::accepted;
 use crate::routes::services::Place;
+use crate::routes::unclaimed::{Stored, end_of};
 use crate::services::inputs::{self, Inputs};
 use crate::submit::{Placed, Work};
 use crate::watch::Waiter;
@@ -43,8 +44,14 @@ pub async fn call(
             body_hash,
         });
     check_room(&app)?;
-    let (job, mut waiter) = submit(&app, &caller, &place, &body.value, traceparent, key).await?;
-    match waiter.outcome(prefer.limit()).await? {
+    let (job, waiter) =
+        submit(&app, &caller, &place, &body.value, traceparent, key.clone()).await?;
+    let stored = Stored {
+        job,
+        waiter,
+        key: key.as_ref(),
+    };
+    match end_of(&app, &caller, prefer, stored).await? {
         Some(outcome) => Ok(Json(CallResponse::of(&outcome)?).into_response()),
         None => Ok(accepted(job, None, prefer)),
     }

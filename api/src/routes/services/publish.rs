@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::extract::{Body, Key, Prefer, Trace};
 use crate::routes::accepted::accepted;
 use crate::routes::turn::succeeded;
+use crate::routes::unclaimed::{Stored, end_of};
 use crate::submit::{Placed, Publishing, Work};
 
 /// What every publication says besides what it is about.
@@ -100,11 +101,16 @@ async fn take(
     };
     let waiter = app.watch.expect(new.job);
     let work = Work::Publish(Box::new(Publishing { new, change }));
-    let (job, mut waiter) = match app.submitter.submit(work, key).await? {
+    let (job, waiter) = match app.submitter.submit(work, key.clone()).await? {
         Placed::Now(job) => (job, waiter),
         Placed::Before(job) => (job, app.watch.follow(job)),
     };
-    let Some(outcome) = waiter.outcome(prefer.limit()).await? else {
+    let stored = Stored {
+        job,
+        waiter,
+        key: key.as_ref(),
+    };
+    let Some(outcome) = end_of(app, &caller, prefer, stored).await? else {
         return Ok(accepted(job, None, prefer));
     };
     succeeded(&outcome)?;

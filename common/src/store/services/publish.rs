@@ -252,16 +252,11 @@ pub async fn complete(
         tx.roll_back("services::complete").await?;
         return Ok(None);
     };
-    match pinned {
-        Some(pinned) => pin(&mut tx, version, content, pinned).await?,
-        None => {
-            free(
-                &mut tx,
-                &[content],
-                &found.map(|(name, _)| name).into_iter().collect::<Vec<_>>(),
-            )
-            .await?
-        }
+    if let Some(pinned) = pinned {
+        pin(&mut tx, version, content, pinned).await?;
+    } else {
+        let names: Vec<String> = found.map(|(name, _)| name).into_iter().collect();
+        free(&mut tx, &[content], &names).await?;
     }
     let next = next_publication(&mut tx, version, ended.job).await?;
     tx.commit("services::complete").await?;
