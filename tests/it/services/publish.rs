@@ -2,8 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use warren_tests::House;
 use warren_tests::services::service;
+use warren_tests::{Builder, House, wait};
 
 fn constant(value: i32) -> Value {
     service(&format!("z <- {value}"), &[], &[("z", "integer")])
@@ -227,4 +227,54 @@ async fn a_version_that_is_made_up_is_known_to_whoever_repeats_or_does_not_wait(
     let versions = [&listed[0]["version"], &listed[1]["version"]];
     assert_eq!(versions, [&version, &accepted["jobId"]]);
     assert_eq!(listed.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_nobody_needs_any_more_is_removed_and_the_version_stays() {
+    let house = Builder::new()
+        .env("WARREN_JOB_RETENTION_SECONDS", "1")
+        .env("WARREN_CALL_RETENTION_SECONDS", "1")
+        .env("WARREN_BATCH_RETENTION_SECONDS", "1")
+        .build()
+        .await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    let mut with_snapshot = service("z <- x + base", &[("x", "numeric")], &[("z", "numeric")]);
+    session.prints("base <- 1").await;
+    with_snapshot["snapshotId"] = json!(session.save().await);
+    client.published("add", &with_snapshot).await;
+    let copies = || {
+        let blobs = house.blobs().into_iter();
+        blobs.filter(|blob| blob.contains("services/")).count()
+    };
+    assert_eq!(copies(), 1);
+    let job = client.begin_call("add", &json!({"x": 1})).await;
+    client.job_end(&job).await;
+    let batch = client.post("/api/add/v1/batch", &json!([{"x": 1}])).await;
+    let batch = batch.header("location").to_owned();
+    // A change without a snapshot keeps the copy, another snapshot takes its place.
+    client
+        .patch("/services/add/v1", &json!({"description": "d"}))
+        .await
+        .expect(200);
+    assert_eq!(copies(), 1);
+    session.prints("base <- 10").await;
+    let change = json!({"snapshotId": session.save().await});
+    client.patch("/services/add/v1", &change).await.expect(200);
+    wait::until("all of it is gone", async || {
+        let gone = async |path: &str| client.get(path).await.status.as_u16() == 404;
+        let contents = house
+            .sql_value("SELECT count(*) FROM service_contents")
+            .await;
+        let all = gone(&format!("/jobs/{job}")).await
+            && gone(&batch).await
+            && contents == "1"
+            && copies() == 1;
+        all.then_some(())
+    })
+    .await;
+    assert_eq!(
+        client.outputs("add", &json!({"x": 1})).await,
+        json!({"z": 11})
+    );
 }

@@ -184,7 +184,7 @@ impl House {
     pub fn blobs(&self) -> Vec<String> {
         let bucket = self.dir.path().join("s3/warren");
         let mut keys = Vec::new();
-        for folder in ["snapshots", "transfers"] {
+        for folder in ["services", "snapshots", "transfers"] {
             let entries = std::fs::read_dir(bucket.join(folder));
             let names = entries.into_iter().flatten().flatten();
             keys.extend(names.map(|entry| format!("{folder}/{}", entry.file_name().display())));

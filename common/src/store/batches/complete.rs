@@ -2,13 +2,10 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
-
-use super::super::jobs::Completion;
-use super::super::{Conn, Db, DbError, storable};
+use super::super::jobs::{Columns, Completion};
+use super::super::{Conn, Db, DbError};
 use crate::id::{BatchId, JobId};
-use crate::model::{CancelOutcome, WorkerIdentity};
+use crate::model::WorkerIdentity;
 
 /// Completes a group of items in one statement and one commit, and releases as many of the same batches. What comes back are the
 /// items that were this worker's, and the jobs that were released.
@@ -48,38 +45,11 @@ pub async fn complete_items(
             UPDATE jobs j SET state = 'queued', noticed_at = now() FROM next n WHERE j.id = n.id RETURNING j.id
         )
         SELECT id, false AS released FROM done UNION ALL SELECT id, true FROM released";
-    let ids: Vec<Uuid> = completions.iter().map(|done| done.job.uuid()).collect();
-    let attempts: Vec<i32> = completions.iter().map(|done| done.attempt).collect();
-    let states: Vec<&str> = completions.iter().map(|done| done.state.word()).collect();
-    let results: Vec<Option<&[u8]>> = completions
-        .iter()
-        .map(|done| done.result.as_deref())
-        .collect();
-    let tails: Vec<&[u8]> = completions
-        .iter()
-        .map(|done| done.console_tail.as_slice())
-        .collect();
-    let reasons: Vec<Option<String>> = completions
-        .iter()
-        .map(|done| done.reason.as_deref().map(storable))
-        .collect();
-    let cancels: Vec<Option<&str>> = completions
-        .iter()
-        .map(|done| done.cancel.map(CancelOutcome::word))
-        .collect();
-    let params: &[&(dyn ToSql + Sync)] = &[
-        &me.id.uuid(),
-        &me.epoch,
-        &ids,
-        &attempts,
-        &states,
-        &results,
-        &tails,
-        &reasons,
-        &cancels,
-    ];
+    let columns = Columns::of(completions);
+    let (worker, epoch) = (me.id.uuid(), me.epoch);
+    let params = columns.behind(&worker, &epoch);
     let mut conn = db.conn().await?;
-    let rows = conn.query("batches::complete_items", SQL, params).await?;
+    let rows = conn.query("batches::complete_items", SQL, &params).await?;
     let (released, done): (Vec<_>, Vec<_>) =
         rows.iter().partition(|row| row.get::<_, bool>("released"));
     let ids = |rows: Vec<&tokio_postgres::Row>| {

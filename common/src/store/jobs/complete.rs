@@ -31,6 +31,55 @@ pub struct Completion {
     pub snapshot: Option<NewSnapshot>,
 }
 
+/// Completions as the columns that a statement takes: of jobs, attempts, states, results, console tails, reasons, cancels.
+pub(in crate::store) struct Columns<'a> {
+    jobs: Vec<Uuid>,
+    attempts: Vec<i32>,
+    states: Vec<&'static str>,
+    results: Vec<Option<&'a [u8]>>,
+    tails: Vec<&'a [u8]>,
+    reasons: Vec<Option<String>>,
+    cancels: Vec<Option<&'static str>>,
+}
+
+impl<'a> Columns<'a> {
+    pub(in crate::store) fn of(completions: &'a [Completion]) -> Self {
+        let all = || completions.iter();
+        Self {
+            jobs: all().map(|done| done.job.uuid()).collect(),
+            attempts: all().map(|done| done.attempt).collect(),
+            states: all().map(|done| done.state.word()).collect(),
+            results: all().map(|done| done.result.as_deref()).collect(),
+            tails: all().map(|done| done.console_tail.as_slice()).collect(),
+            reasons: all()
+                .map(|done| done.reason.as_deref().map(storable))
+                .collect(),
+            cancels: all()
+                .map(|done| done.cancel.map(CancelOutcome::word))
+                .collect(),
+        }
+    }
+
+    /// The parameters `$3` to `$9`, behind who writes.
+    pub(in crate::store) fn behind<'p>(
+        &'p self,
+        worker: &'p Uuid,
+        epoch: &'p i64,
+    ) -> [&'p (dyn ToSql + Sync); 9] {
+        [
+            worker,
+            epoch,
+            &self.jobs,
+            &self.attempts,
+            &self.states,
+            &self.results,
+            &self.tails,
+            &self.reasons,
+            &self.cancels,
+        ]
+    }
+}
+
 /// What the database said of a completion that it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completed {
@@ -102,37 +151,10 @@ pub(in crate::store) async fn complete_on(
                         WHERE q.session_id = d.session_id AND q.state = 'queued' AND q.lane = 'ordered'
                           AND q.id <> d.id) AS more
           FROM done d";
-    let ids: Vec<Uuid> = completions.iter().map(|done| done.job.uuid()).collect();
-    let attempts: Vec<i32> = completions.iter().map(|done| done.attempt).collect();
-    let states: Vec<&str> = completions.iter().map(|done| done.state.word()).collect();
-    let results: Vec<Option<&[u8]>> = completions
-        .iter()
-        .map(|done| done.result.as_deref())
-        .collect();
-    let tails: Vec<&[u8]> = completions
-        .iter()
-        .map(|done| done.console_tail.as_slice())
-        .collect();
-    let reasons: Vec<Option<String>> = completions
-        .iter()
-        .map(|done| done.reason.as_deref().map(storable))
-        .collect();
-    let cancels: Vec<Option<&str>> = completions
-        .iter()
-        .map(|done| done.cancel.map(CancelOutcome::word))
-        .collect();
-    let params: &[&(dyn ToSql + Sync)] = &[
-        &me.id.uuid(),
-        &me.epoch,
-        &ids,
-        &attempts,
-        &states,
-        &results,
-        &tails,
-        &reasons,
-        &cancels,
-    ];
-    let rows = conn.query("jobs::complete", SQL, params).await?;
+    let columns = Columns::of(completions);
+    let (worker, epoch) = (me.id.uuid(), me.epoch);
+    let params = columns.behind(&worker, &epoch);
+    let rows = conn.query("jobs::complete", SQL, &params).await?;
     Ok(rows
         .iter()
         .map(|row| {

@@ -13,7 +13,7 @@ pub use calls::{
 };
 pub use cancel::{CancelVerdict, current_of, request_cancel, withdraw};
 pub use claim::{Claimed, aside_running_here, claim, claim_aside, claim_opening, running_here};
-pub(in crate::store) use complete::complete_on;
+pub(in crate::store) use complete::{Columns, complete_on};
 pub use complete::{Completed, Completion, complete, complete_with_snapshot, settled_by};
 pub use idempotency::{IdempotencyKey, KeyVerdict, forget, recall, remember};
 pub use read::{Ended, HistoryEntry, Job, ListFilter, ended, find, history, list, queued_by_kind};
