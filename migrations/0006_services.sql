@@ -66,6 +66,7 @@ CREATE TABLE batches (
     owner_id    uuid NOT NULL REFERENCES principals (id),
     name        text NOT NULL,
     version     text NOT NULL,
+    content_id  uuid NOT NULL,
     parallel    integer NOT NULL,
     items       integer,
     released    integer NOT NULL DEFAULT 0,
@@ -78,11 +79,13 @@ CREATE TABLE batches (
 CREATE INDEX batches_owner ON batches (owner_id, id);
 CREATE INDEX batches_arriving ON batches (touched_at) WHERE items IS NULL;
 CREATE INDEX batches_recount ON batches (id) WHERE recount;
+CREATE INDEX batches_unfinished ON batches (content_id) WHERE finished_at IS NULL;
 COMMENT ON TABLE batches IS 'Calls of one service that were sent together. Each record is a job.';
 COMMENT ON COLUMN batches.id IS 'UUID v7; callers know it as the id of a batch execution.';
 COMMENT ON COLUMN batches.owner_id IS 'The only one who sees it.';
 COMMENT ON COLUMN batches.name IS 'The service; it may be gone.';
 COMMENT ON COLUMN batches.version IS 'Its version.';
+COMMENT ON COLUMN batches.content_id IS 'What its items run: kept as long as one of them may.';
 COMMENT ON COLUMN batches.parallel IS 'How many of its items may be queued or running.';
 COMMENT ON COLUMN batches.items IS 'How many there are; null while they arrive.';
 COMMENT ON COLUMN batches.released IS 'Items before this place have been queued, but for those that were cancelled before. May be beyond the last.';
@@ -90,4 +93,4 @@ COMMENT ON COLUMN batches.done IS 'How many are final.';
 COMMENT ON COLUMN batches.recount IS 'An item ended otherwise than by its worker: a sweeper counts anew.';
 COMMENT ON COLUMN batches.touched_at IS 'When records last arrived.';
 COMMENT ON COLUMN batches.finished_at IS 'When the last item became final.';
-COMMENT ON COLUMN batches.deleted_at IS 'When its owner deleted it; nobody sees it from then on.';
+COMMENT ON COLUMN batches.deleted_at IS 'When its owner deleted it, or its records stopped arriving; nobody sees it from then on, and no more of it begins.';

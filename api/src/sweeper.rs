@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::model::JobKind;
 use warren_common::queue::{Broker, Notice, QueueName};
 use warren_common::store::sweep::{self, Silent, Swept, Whose};
-use warren_common::store::{Db, jobs};
+use warren_common::store::{Db, batches, jobs};
 use warren_common::telemetry::metrics;
 
 pub(crate) use contact::Contact;
@@ -21,6 +21,8 @@ use crate::submit::notify;
 const LONGEST_INTERVAL: Duration = Duration::from_millis(500);
 /// Notices repeated in one pass at most.
 const SILENT_LIMIT: i64 = 200;
+/// Batches counted anew between two passes at most.
+const RECOUNTS: usize = 10;
 /// Between two counts of what waits.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 
@@ -65,11 +67,32 @@ pub async fn run(db: Db, broker: Broker, waiting: Waiting, lease: Duration) {
             }
             Err(error) => contact.failed(&error),
         }
+        recount(&db, &broker).await;
         if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
             counted = Some(Instant::now());
             if let Ok(queued) = jobs::queued_by_kind(&db).await {
                 metrics().queued(&queued);
                 waiting.count(&queued);
+            }
+        }
+    }
+}
+
+/// Counts batches anew that were marked, a few at a time; what fails now is done by another round.
+async fn recount(db: &Db, broker: &Broker) {
+    for _ in 0..RECOUNTS {
+        match batches::recount(db).await {
+            Ok((released, more)) => {
+                for job in released {
+                    notify(broker, QueueName::Batch, Notice::CallV1 { job });
+                }
+                if !more {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, "A batch could not be counted anew");
+                return;
             }
         }
     }
@@ -94,9 +117,6 @@ fn report(broker: &Broker, swept: Swept) {
                 notify(broker, QueueName::Worker(worker), notice);
             }
         }
-    }
-    for job in swept.released {
-        notify(broker, QueueName::Batch, Notice::CallV1 { job });
     }
     for (session, worker) in swept.closing {
         let notice = Notice::CloseV1 {

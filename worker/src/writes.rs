@@ -129,38 +129,17 @@ impl Writes {
         self.calls.submit(job).await
     }
 
-    /// Calls and publications that wait, and whether one may turn up later because an answer was lost. In `doubt` those are
-    /// among them that the database says run here, which the caller may know already. `None` when the lease is lost.
+    /// Jobs of these kinds that wait. `None` when the lease is lost. A claim whose answer was lost is found by whoever looks at what
+    /// runs here.
     pub async fn claim_waiting_calls(
         &self,
         kinds: &[JobKind],
         most: usize,
-        mut doubt: bool,
-    ) -> Option<(Vec<Claimed>, bool)> {
-        let writer = &self.writer;
-        let mut pause = FIRST_PAUSE;
-        let mut interrupted = false;
-        loop {
-            let found = async {
-                let mut found = if doubt {
-                    jobs::calls_running_here(&writer.db, writer.me).await?
-                } else {
-                    Vec::new()
-                };
-                let waiting =
-                    jobs::claim_waiting_calls(&writer.db, writer.me, kinds, limit(most)).await?;
-                found.extend(waiting);
-                Ok::<_, DbError>(found)
-            };
-            match found.await {
-                Ok(found) => return Some((found, interrupted)),
-                Err(error) => {
-                    interrupted |= error.is_interrupted();
-                    doubt |= interrupted;
-                    writer.wait(&error, &mut pause).await?;
-                }
-            }
-        }
+    ) -> Option<Vec<Claimed>> {
+        self.insist(
+            |db, me| async move { jobs::claim_waiting_calls(&db, me, kinds, limit(most)).await },
+        )
+        .await
     }
 
     /// Writes how an item of a batch ended, and lets the next of the batch begin; false when it was not this worker's any more.
@@ -310,29 +289,45 @@ impl Writer {
     async fn complete_items(self: Arc<Self>, group: Vec<Ending>) -> Vec<bool> {
         let completions: Vec<Completion> =
             group.into_iter().map(|ending| ending.completion).collect();
+        match self.insist_on_items(&completions).await {
+            Ok(done) => done,
+            Err(Refused::Stopped) => Vec::new(),
+            // One of them is refused; the others must not suffer for it.
+            Err(Refused::ByPostgres) => {
+                let mut done = Vec::with_capacity(completions.len());
+                for completion in &completions {
+                    let alone = std::slice::from_ref(completion);
+                    let bare = without_what_it_left(completion);
+                    let written = match self.insist_on_items(alone).await {
+                        Err(Refused::ByPostgres) => {
+                            self.insist_on_items(std::slice::from_ref(&bare)).await
+                        }
+                        written => written,
+                    };
+                    done.extend(written.unwrap_or_else(|_refused| vec![false]));
+                }
+                done
+            }
+        }
+    }
+
+    async fn insist_on_items(&self, group: &[Completion]) -> Result<Vec<bool>, Refused> {
         let mut pause = FIRST_PAUSE;
-        let mut refused = false;
         loop {
-            let bare: Vec<Completion>;
-            let written = if refused {
-                bare = completions.iter().map(without_what_it_left).collect();
-                batches::complete_items(&self.db, self.me, &bare).await
-            } else {
-                batches::complete_items(&self.db, self.me, &completions).await
-            };
-            match written {
+            match batches::complete_items(&self.db, self.me, group).await {
                 Ok((done, released)) => {
                     self.tell_of_items(released);
-                    return completions
-                        .iter()
-                        .map(|completion| done.contains(&completion.job))
-                        .collect();
+                    let is_done = |completion: &Completion| done.contains(&completion.job);
+                    return Ok(group.iter().map(is_done).collect());
+                }
+                Err(error) if !error.is_away() => {
+                    tracing::error!(error = %chain(&error), "A completion was refused");
+                    return Err(Refused::ByPostgres);
                 }
                 Err(error) => {
-                    refused |= !error.is_away();
-                    if self.wait(&error, &mut pause).await.is_none() {
-                        return Vec::new();
-                    }
+                    self.wait(&error, &mut pause)
+                        .await
+                        .ok_or(Refused::Stopped)?;
                 }
             }
         }
@@ -352,16 +347,8 @@ impl Writer {
 
     async fn claim_calls(self: Arc<Self>, group: Vec<JobId>) -> Vec<Option<Claimed>> {
         let mut pause = FIRST_PAUSE;
-        let mut doubt = false;
         loop {
-            let found = async {
-                let mut found = jobs::claim_calls(&self.db, self.me, &group).await?;
-                if doubt {
-                    found.extend(jobs::calls_running_here(&self.db, self.me).await?);
-                }
-                Ok::<_, DbError>(found)
-            };
-            match found.await {
+            match jobs::claim_calls(&self.db, self.me, &group).await {
                 Ok(found) => {
                     let mut found: HashMap<JobId, Claimed> = found
                         .into_iter()
@@ -370,7 +357,6 @@ impl Writer {
                     return group.iter().map(|job| found.remove(job)).collect();
                 }
                 Err(error) => {
-                    doubt |= error.is_interrupted();
                     if self.wait(&error, &mut pause).await.is_none() {
                         return Vec::new();
                     }

@@ -1,6 +1,7 @@
 //! Waiting for a job that any worker may take, but not for ever for one that none takes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use warren_common::id::JobId;
 use warren_common::store::jobs::{self, CancelVerdict, IdempotencyKey};
@@ -19,6 +20,8 @@ pub(super) struct Stored<'a> {
     pub(super) waiter: Waiter,
     /// The key that it was stored with.
     pub(super) key: Option<&'a IdempotencyKey>,
+    /// How long nobody may have begun it; none when it was stored by an earlier request, which may have been promised more.
+    pub(super) patience: Option<Duration>,
 }
 
 /// Waits as long as the caller prefers; `None` when it prefers not to wait so long. One without a preference waits until the job
@@ -33,15 +36,20 @@ pub(super) async fn end_of(
         job,
         mut waiter,
         key,
+        patience,
     } = stored;
-    if prefer.limit().is_some() {
+    let Some(patience) = patience.filter(|_patience| prefer.limit().is_none()) else {
         return waiter.outcome(prefer.limit()).await;
-    }
-    let patience = app.config.open_wait;
+    };
     if let Some(outcome) = waiter.outcome(Some(patience)).await? {
         return Ok(Some(outcome));
     }
-    if jobs::withdraw(&app.db, caller.id, job).await? == CancelVerdict::AtOnce {
+    let withdrawn = jobs::withdraw(&app.db, caller.id, job).await;
+    let withdrawn = withdrawn.map_err(|error| {
+        tracing::debug!(error = %error, "A job could not be withdrawn");
+        ApiError::InDoubt(job)
+    })?;
+    if withdrawn == CancelVerdict::AtOnce {
         if let Some(key) = key {
             // The caller is told to try again, so its key must not name this job for a day.
             jobs::forget(&app.db, key, job).await?;

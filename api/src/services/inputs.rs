@@ -1,11 +1,15 @@
 //! The inputs of a call: a flat object, each member a declared input.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 use warren_common::model::{InputParameter, Parameter, ParameterType};
+
+/// Inputs that a call may have, which is what a service may declare.
+pub const MOST: usize = 1_000;
 
 /// Named values in the order they were sent.
 #[derive(Debug, Default)]
@@ -23,8 +27,12 @@ impl<'de> Deserialize<'de> for Inputs {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Inputs, A::Error> {
                 let mut inputs: Vec<InputParameter> = Vec::new();
+                let mut seen = HashSet::new();
                 while let Some((name, value)) = members.next_entry::<String, Box<RawValue>>()? {
-                    if inputs.iter().any(|input| input.name == name) {
+                    if seen.len() == MOST {
+                        return Err(A::Error::custom(format_args!("there are more than {MOST}")));
+                    }
+                    if !seen.insert(name.clone()) {
                         return Err(A::Error::custom(format_args!("{name:?} is there twice")));
                     }
                     inputs.push(InputParameter { name, value });

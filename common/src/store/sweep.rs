@@ -5,7 +5,7 @@
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Conn, Db, DbError, batches, services};
+use super::{Conn, Db, DbError, services};
 use crate::id::{ApiId, JobId, SessionId, WorkerId};
 use crate::model::{JobKind, Lane};
 
@@ -25,8 +25,6 @@ pub struct Swept {
     pub closing: Vec<(SessionId, WorkerId)>,
     /// Running jobs that were to be cancelled a while ago, their sessions if they have some, and who runs them.
     pub cancels: Vec<(JobId, Option<SessionId>, WorkerId)>,
-    /// Items of batches that were queued.
-    pub released: Vec<JobId>,
 }
 
 /// A queued job of which nobody has heard for a while.
@@ -87,7 +85,6 @@ pub async fn pass(
     let cancels = unheard_cancels(&mut tx).await?;
     forget_old_keys(&mut tx).await?;
     services::free_unpublished(&mut tx).await?;
-    let released = batches::recount(&mut tx).await?;
     tx.commit("sweep::pass").await?;
     Ok(Some(Swept {
         dead,
@@ -95,7 +92,6 @@ pub async fn pass(
         silent,
         closing,
         cancels,
-        released,
     }))
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Verdict {
     pub(crate) cancel: Option<CancelOutcome>,
     /// Why the session ends with it, when it does.
     pub(crate) gone: Option<String>,
+    /// Nothing ran, because an input cannot be what it is declared to be.
+    pub(crate) is_about_input: bool,
 }
 
 impl Verdict {
@@ -60,6 +62,7 @@ impl Verdict {
             reason: None,
             cancel: None,
             gone: None,
+            is_about_input: false,
         }
     }
 
@@ -144,7 +147,13 @@ impl Verdict {
             JobState::Cancelled | JobState::TimedOut | JobState::Lost
         );
         let values = names.iter().zip(done.outputs);
+        // Only the host itself ends a run so, and it names inputs before it runs anything.
+        let is_about_input = matches!(
+            &done.ending,
+            Ending::ValueError { message } if message.starts_with("input ")
+        );
         Self {
+            is_about_input,
             state,
             reason: done_to_it.then(|| message.clone()),
             cancel: confirmed(state),

@@ -2,10 +2,12 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::mpsc;
+use warren_common::id::JobId;
 use warren_common::model::{CallRequest, JobKind, JobState, OutputFile, RefusalKind};
 use warren_common::store::jobs::{self, Claimed, Completion};
 use warren_common::telemetry::metrics;
@@ -22,6 +24,8 @@ use crate::writes::Ending;
 
 /// How often a call may be tried.
 const TRIES: i32 = 3;
+/// The pause before the second attempt; before the third it is twice as long.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Runs a call that was claimed, and writes how it ended.
 pub(super) async fn call(calls: &Calls, claimed: Claimed, mut mail: mpsc::Receiver<Mail>) {
@@ -31,9 +35,11 @@ pub(super) async fn call(calls: &Calls, claimed: Claimed, mut mail: mpsc::Receiv
         () = doubted(calls.context.lease.clone()) => None,
     };
     match ran {
-        Some(ran) if !ran.tries_again(&claimed) => write(calls, &claimed, ran).await,
-        _ => give_back(calls, &claimed).await,
+        Some(ran) if !ran.tries_again(&claimed) => return write(calls, &claimed, ran).await,
+        Some(_) => pause(calls, &claimed).await,
+        None => {}
     }
+    give_back(calls, claimed.job, claimed.attempt).await;
 }
 
 /// What an attempt came to.
@@ -70,7 +76,12 @@ async fn attempt(calls: &Calls, claimed: &Claimed, mail: &mut mpsc::Receiver<Mai
         Ok(request) => request,
         Err(verdict) => return Ran::at_once(verdict),
     };
-    let (mut child, parent) = match calls.parents.child(request.content).await {
+    let found = tokio::select! {
+        found = calls.parents.child(request.content) => found,
+        // A parent may take long to start.
+        Some(Mail::Cancel(_)) = mail.recv() => Err(Verdict::cancelled_before_it_began()),
+    };
+    let (mut child, parent) = match found {
         Ok(found) => found,
         Err(verdict) => return Ran::at_once(verdict),
     };
@@ -101,7 +112,7 @@ fn of_a_call(mut verdict: Verdict) -> Verdict {
         run.error_message.clone_from(&gone);
         verdict.reason = Some(gone);
     }
-    if verdict.state == JobState::Failed && run.error_message.starts_with("input `") {
+    if verdict.is_about_input {
         return FilesError::refused(RefusalKind::Invalid, run.error_message.clone()).into();
     }
     verdict
@@ -199,9 +210,15 @@ async fn write(calls: &Calls, claimed: &Claimed, ran: Ran) {
     }
 }
 
+/// Before another attempt: what was away may be back by then.
+pub(super) async fn pause(calls: &Calls, claimed: &Claimed) {
+    let long = PAUSE * claimed.attempt.unsigned_abs();
+    let stop = &calls.context.stop.hard;
+    stop.run_until_cancelled(tokio::time::sleep(long)).await;
+}
+
 /// Lets another attempt be made, here or elsewhere.
-pub(super) async fn give_back(calls: &Calls, claimed: &Claimed) {
-    let (job, attempt) = (claimed.job, claimed.attempt);
+pub(super) async fn give_back(calls: &Calls, job: JobId, attempt: i32) {
     let given_back = calls
         .context
         .writes

@@ -1,7 +1,6 @@
 //! Taking calls and publications: from the queue while there is room, from Postgres when there is room again.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +10,10 @@ use tracing::Instrument;
 use warren_common::id::JobId;
 use warren_common::model::JobKind;
 use warren_common::queue::{Delivery, Event, Notice, QueueName, Settle};
-use warren_common::store::jobs::Claimed;
+use warren_common::store::jobs::{self, Claimed};
 use warren_common::telemetry::metrics;
 
+use super::call::give_back;
 use super::parents::Parents;
 use super::{call, publish};
 use crate::context::Context;
@@ -24,6 +24,9 @@ use crate::session::Registry;
 
 /// How long a notice waits here for a place before others may have it.
 const HOLD: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether everything that runs here in the database does so in truth.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is taken: each kind of work has a queue of its own, so that one never stands in the other's way.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +57,12 @@ struct Place {
     _of_batches: Option<OwnedSemaphorePermit>,
 }
 
+/// An attempt that runs here.
+struct Running {
+    attempt: i32,
+    task: mpsc::Sender<Mail>,
+}
+
 /// Takes and runs what belongs to no session.
 #[derive(Clone)]
 pub struct Calls {
@@ -64,7 +73,7 @@ pub struct Calls {
     places: Arc<Semaphore>,
     /// Of these places, those that batches may take.
     batch_places: Arc<Semaphore>,
-    running: Arc<Mutex<HashMap<JobId, mpsc::Sender<Mail>>>>,
+    running: Arc<Mutex<HashMap<JobId, Running>>>,
 }
 
 impl Calls {
@@ -86,9 +95,9 @@ impl Calls {
 
     /// Tells a job that runs here something.
     pub fn tell(&self, job: JobId, letter: Mail) {
-        if let Some(task) = self.lock().get(&job) {
+        if let Some(running) = self.lock().get(&job) {
             // One that is full has been told already.
-            let _ = task.try_send(letter);
+            let _ = running.task.try_send(letter);
         }
     }
 
@@ -96,7 +105,14 @@ impl Calls {
     pub async fn run(self) {
         let ahead = self.parents.clone();
         tokio::spawn(async move { ahead.start_ahead().await });
-        tokio::join!(self.take_in(Intake::Calls), self.take_in(Intake::Batch));
+        let taken = async {
+            tokio::join!(self.take_in(Intake::Calls), self.take_in(Intake::Batch));
+            self.registry.ended().await;
+        };
+        tokio::select! {
+            () = taken => {}
+            () = self.give_back_strangers() => {}
+        }
     }
 
     async fn take_in(&self, intake: Intake) {
@@ -137,7 +153,6 @@ impl Calls {
 
     /// Takes what waits in Postgres; true when nothing is left, false when there is no room for more.
     async fn catch_up(&self, intake: Intake) -> bool {
-        let mut doubt = false;
         loop {
             let mut places = Vec::new();
             while let Some(place) = self.free_place(intake) {
@@ -146,18 +161,17 @@ impl Calls {
             if places.is_empty() || !self.may_take() {
                 return false;
             }
-            let claims =
-                self.context
-                    .writes
-                    .claim_waiting_calls(intake.kinds(), places.len(), doubt);
-            let Some((claimed, interrupted)) = claims.await else {
+            let claims = self
+                .context
+                .writes
+                .claim_waiting_calls(intake.kinds(), places.len());
+            let Some(claimed) = claims.await else {
                 return false;
             };
-            doubt = interrupted;
             let more = claimed.len() >= places.len();
             for claimed in claimed {
-                // One that was found again after a lost answer may be one too many: it goes without a place.
-                self.begin(claimed, places.pop());
+                let Some(place) = places.pop() else { break };
+                self.begin(claimed, place);
             }
             if !more {
                 return true;
@@ -197,7 +211,7 @@ impl Calls {
                         Ok(claimed) => {
                             delivery.done().await;
                             if let Some(claimed) = claimed {
-                                calls.work(claimed, Some(place)).await;
+                                calls.work(claimed, place).await;
                             }
                         }
                         Err(_stopped) => delivery.requeue().await,
@@ -217,21 +231,19 @@ impl Calls {
         !self.context.stop.soft.is_cancelled() && *self.context.lease.borrow() == Standing::Valid
     }
 
-    fn begin(&self, claimed: Claimed, place: Option<Place>) {
+    fn begin(&self, claimed: Claimed, place: Place) {
         let calls = self.clone();
         self.registry
             .track(async move { calls.work(claimed, place).await });
     }
 
     /// Does one job that was claimed.
-    async fn work(&self, claimed: Claimed, _place: Option<Place>) {
+    async fn work(&self, claimed: Claimed, _place: Place) {
         let (task, mail) = mpsc::channel(1);
         let job = claimed.job;
-        match self.lock().entry(job) {
-            // Told of again after a lost answer; its task is there.
-            Entry::Occupied(_) => return,
-            Entry::Vacant(vacant) => vacant.insert(task),
-        };
+        let attempt = claimed.attempt;
+        // An earlier attempt may be here still, which was given back this very moment.
+        self.lock().insert(job, Running { attempt, task });
         let span = tracing::debug_span!("call", job.id = %job);
         let kind = claimed.kind.clone();
         if let Ok(kind) = &kind {
@@ -245,10 +257,46 @@ impl Calls {
             }
         };
         done.instrument(span).await;
-        self.lock().remove(&job);
+        let mut running = self.lock();
+        if running
+            .get(&job)
+            .is_some_and(|running| running.attempt == attempt)
+        {
+            running.remove(&job);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, mpsc::Sender<Mail>>> {
+    /// Gives back what runs here according to the database and not in truth: claims whose answers were lost. It is looked at twice,
+    /// because a claim is in the database before it is known here.
+    async fn give_back_strangers(&self) {
+        let mut suspects: HashSet<(JobId, i32)> = HashSet::new();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let listed = self
+                .context
+                .writes
+                .insist(|db, me| async move { jobs::calls_running_here(&db, me).await })
+                .await;
+            let Some(listed) = listed else { return };
+            let strangers: HashSet<(JobId, i32)> = {
+                let running = self.lock();
+                let is_here = |job: &JobId, attempt: i32| {
+                    running.get(job).is_some_and(|here| here.attempt >= attempt)
+                };
+                listed
+                    .into_iter()
+                    .filter(|(job, attempt)| !is_here(job, *attempt))
+                    .collect()
+            };
+            for (job, attempt) in strangers.intersection(&suspects).copied() {
+                tracing::warn!("{job} was claimed here and never begun; it is given back");
+                give_back(self, job, attempt).await;
+            }
+            suspects = strangers;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

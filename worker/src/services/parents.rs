@@ -105,9 +105,9 @@ impl Parents {
             .insist(|db, _me| async move { services::newest(&db, wanted).await })
             .await;
         for content in newest.unwrap_or_default() {
-            if let Err(verdict) = self.parent(content).await {
-                let reason = verdict.reason.unwrap_or_default();
-                tracing::warn!(content.id = %content, "A parent could not be started ahead: {reason}");
+            // Why not is the publisher's: nothing of it belongs into a log.
+            if self.parent(content).await.is_err() {
+                tracing::warn!(content.id = %content, "A parent could not be started ahead");
             }
         }
     }
@@ -181,8 +181,9 @@ impl Parents {
     async fn make(&self, content: Content, child: Child) -> Parent {
         let from = match ServiceParent::start(child).await {
             Ok(parent) => From::Parent(parent),
-            Err(error) => {
-                tracing::warn!(error = %error, "A service gets a whole process for each call: it cannot be forked");
+            // What it says of itself is the service's own text.
+            Err(_refused) => {
+                tracing::warn!("A service gets a whole process for each call: it cannot be forked");
                 From::Whole
             }
         };

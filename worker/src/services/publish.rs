@@ -11,7 +11,7 @@ use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::store::services::{self, Content, Pinned, Publication};
 use warren_common::telemetry::metrics;
 
-use super::call::give_back;
+use super::call::{give_back, pause};
 use super::calls::Calls;
 use super::prepare::{prepare, unavailable};
 use crate::conversation::{Left, Mail, Verdict, request_of};
@@ -33,22 +33,47 @@ struct Made {
 pub(super) async fn publish(calls: &Calls, claimed: Claimed, mut mail: mpsc::Receiver<Mail>) {
     let Ok(request) = request_of::<PublishRequest>(&claimed) else {
         // Another worker may be new enough.
-        return give_back(calls, &claimed).await;
+        return unreadable(calls, &claimed).await;
     };
     let made = tokio::select! {
         made = make(calls, &claimed, &request) => made,
         Some(_cancel) = mail.recv() => Err(cancelled()),
         () = doubted(calls.context.lease.clone()) => {
-            return give_back(calls, &claimed).await;
+            return give_back(calls, claimed.job, claimed.attempt).await;
         }
     };
     if let Err(verdict) = &made
         && claimed.attempt < TRIES
         && may_work_later(verdict)
     {
-        return give_back(calls, &claimed).await;
+        pause(calls, &claimed).await;
+        return give_back(calls, claimed.job, claimed.attempt).await;
     }
     settle(calls, &claimed, &request, made).await;
+}
+
+/// Ends a publication that nobody can read; what it reserved is freed by a sweeper.
+async fn unreadable(calls: &Calls, claimed: &Claimed) {
+    if claimed.attempt < TRIES {
+        pause(calls, claimed).await;
+        return give_back(calls, claimed.job, claimed.attempt).await;
+    }
+    let completion = Completion {
+        job: claimed.job,
+        attempt: claimed.attempt,
+        state: JobState::Failed,
+        result: None,
+        console_tail: Vec::new(),
+        reason: Some("no worker can read the request".to_owned()),
+        cancel: None,
+        snapshot: None,
+    };
+    let ending = Ending {
+        completion,
+        console_is_whole: true,
+    };
+    // When the lease is lost, whoever took over judges.
+    let _ = calls.context.writes.complete(ending).await;
 }
 
 fn cancelled() -> Verdict {

@@ -45,6 +45,7 @@ pub(super) async fn run(
         reason,
         cancel,
         gone,
+        is_about_input: _,
     } = verdict;
     // What R would have said of a run is no answer to anything else.
     let is_run = claimed.kind == Ok(JobKind::Execute);

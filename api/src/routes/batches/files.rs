@@ -52,18 +52,13 @@ async fn files_of(
     execution: &Execution,
 ) -> Result<Vec<OutputFile>, ApiError> {
     let batch = execution.find(app, caller).await?;
-    let mut found = batches::page(&app.db, batch.id, execution.index, 1).await?;
-    let item = found
-        .pop()
-        .filter(|item| item.place == execution.index)
-        .ok_or_else(|| {
-            ApiError::NotFound(format!(
-                "the batch has no record {}; it has {}, counted from 0",
-                execution.index, batch.items
-            ))
-        })?;
-    let run = item
-        .result
-        .and_then(|result| serde_json::from_slice::<RunResult>(&result).ok());
+    let found = batches::result(&app.db, batch.id, execution.index).await?;
+    let result = found.ok_or_else(|| {
+        ApiError::NotFound(format!(
+            "the batch has no record {}; it has {}, counted from 0",
+            execution.index, batch.items
+        ))
+    })?;
+    let run = result.and_then(|result| serde_json::from_slice::<RunResult>(&result).ok());
     Ok(run.map_or_else(Vec::new, |run| run.output_files))
 }

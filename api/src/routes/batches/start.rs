@@ -31,6 +31,9 @@ const PARALLEL: u32 = 10;
 const TOGETHER: usize = 500;
 /// Bytes of them.
 const TOGETHER_BYTES: usize = 4 * 1024 * 1024;
+/// How often a batch that is whole is tried to be released, with a pause after each.
+const TRIES: usize = 30;
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long a caller may send nothing.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -72,6 +75,7 @@ pub async fn start(
         owner: caller.id,
         name: place.name.clone(),
         version: version.clone(),
+        content: target.content,
         parallel,
     };
     batches::begin(&app.db, &new).await?;
@@ -232,7 +236,7 @@ impl Arriving<'_> {
             }
         }
         let tied = key.as_ref().zip(self.first);
-        match batches::release(db, self.batch, self.stored, tied).await? {
+        match self.release(tied).await? {
             Arrived::Released(jobs) => {
                 for job in jobs {
                     notify(&self.app.broker, QueueName::Batch, Notice::CallV1 { job });
@@ -247,6 +251,35 @@ impl Arriving<'_> {
                 },
                 None => Err(ApiError::KeyTaken),
             },
+        }
+    }
+
+    /// Tries until it is known whether the batch is released: nobody is told to try again for one that runs.
+    async fn release(&self, tied: Option<(&IdempotencyKey, JobId)>) -> Result<Arrived, ApiError> {
+        let db = &self.app.db;
+        let mut doubt = false;
+        for _ in 0..TRIES {
+            let known = if doubt {
+                batches::is_released(db, self.batch).await
+            } else {
+                Ok(false)
+            };
+            let answer = match known {
+                // The sweeper tells the workers.
+                Ok(true) => return Ok(Arrived::Released(Vec::new())),
+                Ok(false) => batches::release(db, self.batch, self.stored, tied).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(arrived) => return Ok(arrived),
+                Err(error) if !error.is_away() => return Err(error.into()),
+                Err(error) => doubt |= error.is_interrupted(),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        match self.first.filter(|_first| doubt) {
+            Some(first) => Err(ApiError::InDoubt(first)),
+            None => Err(ApiError::unavailable("PostgreSQL cannot be reached")),
         }
     }
 

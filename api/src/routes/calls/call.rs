@@ -44,12 +44,17 @@ pub async fn call(
             body_hash,
         });
     check_room(&app)?;
-    let (job, waiter) =
+    let (placed, waiter) =
         submit(&app, &caller, &place, &body.value, traceparent, key.clone()).await?;
+    let (job, patience) = match placed {
+        Placed::Now(job) => (job, Some(app.config.open_wait)),
+        Placed::Before(job) => (job, None),
+    };
     let stored = Stored {
         job,
         waiter,
         key: key.as_ref(),
+        patience,
     };
     match end_of(&app, &caller, prefer, stored).await? {
         Some(outcome) => Ok(Json(CallResponse::of(&outcome)?).into_response()),
@@ -77,7 +82,7 @@ async fn submit(
     inputs: &Inputs,
     traceparent: String,
     key: Option<IdempotencyKey>,
-) -> Result<(JobId, Waiter), ApiError> {
+) -> Result<(Placed, Waiter), ApiError> {
     for attempt in 0..TRIES {
         let target = checked(app, place, inputs, attempt > 0).await?;
         let call = NewCall {
@@ -90,8 +95,8 @@ async fn submit(
         };
         let waiter = app.watch.expect(call.id);
         match app.submitter.submit(Work::Call(call), key.clone()).await {
-            Ok(Placed::Now(job)) => return Ok((job, waiter)),
-            Ok(Placed::Before(job)) => return Ok((job, app.watch.follow(job))),
+            Ok(placed @ Placed::Now(_)) => return Ok((placed, waiter)),
+            Ok(placed @ Placed::Before(job)) => return Ok((placed, app.watch.follow(job))),
             Err(ApiError::Changed) => {}
             Err(error) => return Err(error),
         }

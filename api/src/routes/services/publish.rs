@@ -1,5 +1,7 @@
 //! `POST /services/{name}`, `POST /services/{name}/{version}` and `PATCH /services/{name}/{version}`
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -20,6 +22,9 @@ use crate::routes::accepted::accepted;
 use crate::routes::turn::succeeded;
 use crate::routes::unclaimed::{Stored, end_of};
 use crate::submit::{Placed, Publishing, Work};
+
+/// How long a change may wait for its turn.
+const CHANGE_WAIT: Duration = Duration::from_secs(900);
 
 /// What every publication says besides what it is about.
 pub struct Asked {
@@ -101,14 +106,17 @@ async fn take(
     };
     let waiter = app.watch.expect(new.job);
     let work = Work::Publish(Box::new(Publishing { new, change }));
-    let (job, waiter) = match app.submitter.submit(work, key.clone()).await? {
-        Placed::Now(job) => (job, waiter),
-        Placed::Before(job) => (job, app.watch.follow(job)),
+    let (job, waiter, patience) = match app.submitter.submit(work, key.clone()).await? {
+        // A change waits for its turn behind others of the version, each of which may take long.
+        Placed::Now(job) if fresh.is_none() => (job, waiter, Some(CHANGE_WAIT)),
+        Placed::Now(job) => (job, waiter, Some(app.config.open_wait)),
+        Placed::Before(job) => (job, app.watch.follow(job), None),
     };
     let stored = Stored {
         job,
         waiter,
         key: key.as_ref(),
+        patience,
     };
     let Some(outcome) = end_of(app, &caller, prefer, stored).await? else {
         return Ok(accepted(job, None, prefer));

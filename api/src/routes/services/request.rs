@@ -8,10 +8,8 @@ use warren_common::model::{Change, Parameter, ParameterType};
 
 use crate::error::ApiError;
 use crate::routes::files::checked;
-use crate::services::inputs::Inputs;
+use crate::services::inputs::{Inputs, MOST};
 
-/// Parameters, and files, that a service may declare.
-const MOST: usize = 1_000;
 /// The longest name of a parameter, in bytes.
 const LONGEST_NAME: usize = 10_000;
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::jobs::{IdempotencyKey, remember};
 use super::super::{Conn, Db, DbError};
-use crate::id::{ApiId, BatchId, JobId, PrincipalId};
+use crate::id::{ApiId, BatchId, ContentId, JobId, PrincipalId};
 
 /// A batch that is asked for.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct NewBatch {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// What its items run.
+    pub content: ContentId,
     /// How many items may be queued or running.
     pub parallel: i32,
 }
@@ -36,7 +38,7 @@ pub struct NewItem {
 /// Begins a batch of which nobody knows yet how many items it has.
 pub async fn begin(db: &Db, new: &NewBatch) -> Result<(), DbError> {
     const SQL: &str = "-- batches::begin
-        INSERT INTO batches (id, owner_id, name, version, parallel) VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO batches (id, owner_id, name, version, parallel, content_id) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (id) DO NOTHING";
     let params: &[&(dyn ToSql + Sync)] = &[
         &new.id.uuid(),
@@ -44,6 +46,7 @@ pub async fn begin(db: &Db, new: &NewBatch) -> Result<(), DbError> {
         &new.name,
         &new.version,
         &new.parallel,
+        &new.content.uuid(),
     ];
     let mut conn = db.conn().await?;
     conn.execute("batches::begin", SQL, params).await.map(drop)
@@ -61,7 +64,7 @@ pub async fn add_items(
 ) -> Result<bool, DbError> {
     const SQL: &str = "-- batches::add_items
         WITH batch AS (
-            UPDATE batches SET touched_at = now() WHERE id = $1 AND items IS NULL RETURNING id, owner_id
+            UPDATE batches SET touched_at = now() WHERE id = $1 AND items IS NULL AND deleted_at IS NULL RETURNING id, owner_id
         ), input AS (
             SELECT * FROM unnest($2::uuid[], $3::bytea[]) WITH ORDINALITY AS i (job_id, request, nth)
         ), added AS (
@@ -127,7 +130,7 @@ async fn release_in(
     const WHOLE: &str = "-- batches::whole
         UPDATE batches
            SET items = $2, released = least(parallel, $2), finished_at = CASE WHEN $2 = 0 THEN now() END
-         WHERE id = $1 AND items IS NULL RETURNING released";
+         WHERE id = $1 AND items IS NULL AND deleted_at IS NULL RETURNING released";
     const RELEASE: &str = "-- batches::release_first
         UPDATE jobs SET state = 'queued', noticed_at = now()
          WHERE batch_id = $1 AND item < $2 AND state = 'waiting' RETURNING id";
@@ -152,30 +155,36 @@ async fn release_in(
     ))
 }
 
-/// Forgets a batch whose records did not all arrive, and what has of them.
-pub async fn abandon(db: &Db, batch: BatchId) -> Result<(), DbError> {
-    const MARK: &str = "-- batches::abandon
-        DELETE FROM batches WHERE id = $1 AND items IS NULL";
+/// Whether a batch was released: for a caller whose answer from [`release`] was lost.
+pub async fn is_released(db: &Db, batch: BatchId) -> Result<bool, DbError> {
+    const SQL: &str = "-- batches::is_released
+        SELECT id FROM batches WHERE id = $1 AND items IS NOT NULL";
     let mut conn = db.conn().await?;
-    let gone = conn
-        .execute("batches::abandon", MARK, &[&batch.uuid()])
+    let rows = conn
+        .query("batches::is_released", SQL, &[&batch.uuid()])
         .await?;
-    if gone > 0 {
-        forget_items(&mut conn, batch).await?;
-    }
-    Ok(())
+    Ok(!rows.is_empty())
 }
 
-async fn forget_items(conn: &mut Conn, batch: BatchId) -> Result<(), DbError> {
-    const SQL: &str = "-- batches::forget_items
+/// Forgets a batch whose records did not all arrive, and what has of them. The batch goes last, so that it is found again should this
+/// come to nothing half-way.
+pub async fn abandon(db: &Db, batch: BatchId) -> Result<(), DbError> {
+    const MARK: &str = "-- batches::abandon
+        UPDATE batches SET deleted_at = coalesce(deleted_at, now()) WHERE id = $1 AND items IS NULL";
+    const ITEMS: &str = "-- batches::forget_items
         DELETE FROM jobs WHERE id IN (
             SELECT id FROM jobs WHERE batch_id = $1 AND state = 'waiting' LIMIT 1000)";
-    while conn
-        .execute("batches::forget_items", SQL, &[&batch.uuid()])
-        .await?
-        > 0
-    {}
-    Ok(())
+    const BATCH: &str = "-- batches::forget
+        DELETE FROM batches WHERE id = $1 AND items IS NULL";
+    let mut conn = db.conn().await?;
+    let id = batch.uuid();
+    if conn.execute("batches::abandon", MARK, &[&id]).await? == 0 {
+        return Ok(());
+    }
+    while conn.execute("batches::forget_items", ITEMS, &[&id]).await? > 0 {}
+    conn.execute("batches::forget", BATCH, &[&id])
+        .await
+        .map(drop)
 }
 
 /// Forgets batches of which nothing has arrived for so long: their node is gone.

@@ -1,7 +1,5 @@
 //! Items that ended, and those that may begin in their place.
 
-use std::collections::HashMap;
-
 use super::super::jobs::{Columns, Completion};
 use super::super::{Conn, Db, DbError};
 use crate::id::{BatchId, JobId};
@@ -37,10 +35,10 @@ pub async fn complete_items(
                SET done = b.done + e.jobs, released = b.released + e.jobs,
                    finished_at = CASE WHEN b.done + e.jobs >= b.items THEN now() ELSE b.finished_at END
               FROM ended e WHERE b.id = e.batch_id
-            RETURNING b.id, b.released - e.jobs AS from_item, b.released AS to_item
+            RETURNING b.id, b.released - e.jobs AS from_item, b.released AS to_item, b.deleted_at IS NULL AS goes_on
         ), next AS (
             SELECT j.id FROM moved m JOIN jobs j ON j.batch_id = m.id AND j.item >= m.from_item AND j.item < m.to_item
-             WHERE j.state = 'waiting' FOR UPDATE OF j SKIP LOCKED
+             WHERE j.state = 'waiting' AND m.goes_on FOR UPDATE OF j SKIP LOCKED
         ), released AS (
             UPDATE jobs j SET state = 'queued', noticed_at = now() FROM next n WHERE j.id = n.id RETURNING j.id
         )
@@ -59,21 +57,45 @@ pub async fn complete_items(
     Ok((ids(done), ids(released)))
 }
 
-/// Counts the items of batches anew of which some ended otherwise, and releases what may begin. A few batches at a time.
-pub async fn recount(tx: &mut Conn) -> Result<Vec<JobId>, DbError> {
+/// Counts the items of one batch anew of which some ended otherwise, and releases what may begin; of one that was deleted, cancels
+/// some of what has not begun. Gives the jobs that were released, and whether there was such a batch.
+///
+/// A transaction of its own, so that a large batch holds up nothing else.
+pub async fn recount(db: &Db) -> Result<(Vec<JobId>, bool), DbError> {
     const MARKED: &str = "-- batches::marked
-        SELECT id, parallel FROM batches
-         WHERE recount AND items IS NOT NULL ORDER BY id LIMIT 10 FOR UPDATE SKIP LOCKED";
+        SELECT id, parallel, deleted_at IS NOT NULL AS deleted FROM batches
+         WHERE recount AND items IS NOT NULL ORDER BY touched_at LIMIT 1 FOR UPDATE SKIP LOCKED";
+    let mut tx = db.conn().await?.begin("batches::recount").await?;
     let rows = tx.query("batches::marked", MARKED, &[]).await?;
-    let marked: HashMap<BatchId, i32> = rows
-        .iter()
-        .map(|row| (BatchId::from_uuid(row.get("id")), row.get("parallel")))
-        .collect();
-    let mut released = Vec::new();
-    for (batch, parallel) in marked {
-        released.extend(recount_one(tx, batch, parallel).await?);
-    }
-    Ok(released)
+    let Some(row) = rows.first() else {
+        tx.roll_back("batches::recount").await?;
+        return Ok((Vec::new(), false));
+    };
+    let batch = BatchId::from_uuid(row.get("id"));
+    let released = if row.get("deleted") && cancel_some(&mut tx, batch).await? {
+        Vec::new()
+    } else {
+        recount_one(&mut tx, batch, row.get("parallel")).await?
+    };
+    tx.commit("batches::recount").await?;
+    Ok((released, true))
+}
+
+/// Cancels items that have not begun, a few at a time; false when there are none.
+async fn cancel_some(tx: &mut Conn, batch: BatchId) -> Result<bool, DbError> {
+    const SQL: &str = "-- batches::cancel_some
+        WITH next AS (
+            SELECT id FROM jobs WHERE batch_id = $1 AND state = 'waiting' ORDER BY item LIMIT 2000
+               FOR UPDATE SKIP LOCKED
+        ), touched AS (
+            UPDATE batches SET touched_at = now() WHERE id = $1
+        )
+        UPDATE jobs j SET state = 'cancelled', finished_at = now(), reason = 'its batch was deleted'
+          FROM next n WHERE j.id = n.id";
+    let cancelled = tx
+        .execute("batches::cancel_some", SQL, &[&batch.uuid()])
+        .await?;
+    Ok(cancelled > 0)
 }
 
 async fn recount_one(tx: &mut Conn, batch: BatchId, parallel: i32) -> Result<Vec<JobId>, DbError> {
@@ -90,7 +112,7 @@ async fn recount_one(tx: &mut Conn, batch: BatchId, parallel: i32) -> Result<Vec
              WHERE j.id = n.id AND j.state = 'waiting' RETURNING j.id
         ), counted AS (
             UPDATE batches b
-               SET done = $3, recount = false,
+               SET done = $3, recount = false, touched_at = now(),
                    released = greatest(b.released, coalesce((SELECT max(item) + 1 FROM next), 0)),
                    finished_at = CASE WHEN $3 >= b.items THEN coalesce(b.finished_at, now()) END
              WHERE b.id = $1

@@ -8,7 +8,9 @@ mod complete;
 mod read;
 mod remove;
 
-pub use arrive::{Arrived, NewBatch, NewItem, abandon, abandon_stale, add_items, begin, release};
+pub use arrive::{
+    Arrived, NewBatch, NewItem, abandon, abandon_stale, add_items, begin, is_released, release,
+};
 pub use complete::{complete_items, recount};
-pub use read::{Batch, Item, find, list, of_item, page};
+pub use read::{Batch, Item, find, list, of_item, page, result};
 pub use remove::{Deleted, delete, remove_old};

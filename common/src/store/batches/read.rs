@@ -100,16 +100,34 @@ pub async fn page(db: &Db, batch: BatchId, from: i32, limit: i64) -> Result<Vec<
         SELECT j.id, j.item, j.state, j.reason, j.result,
                coalesce((SELECT string_agg(c.text, ''::bytea ORDER BY c.seq) FROM console_chunks c
                           WHERE c.job_id = j.id), ''::bytea) || coalesce(j.console_tail, ''::bytea) AS console
-          FROM (SELECT id, item, sum(length(result)) OVER (ORDER BY item) AS bytes
-                  FROM (SELECT id, item, result FROM jobs WHERE batch_id = $1 AND item >= $2
-                         ORDER BY item LIMIT $3) next) sized
+          FROM (SELECT id, item, sum(bytes) OVER (ORDER BY item) AS bytes
+                  FROM (SELECT id, item,
+                               coalesce(length(result), 0) + coalesce(length(console_tail), 0)
+                               + coalesce((SELECT sum(length(c.text)) FROM console_chunks c
+                                            WHERE c.job_id = jobs.id), 0) AS bytes
+                          FROM jobs WHERE batch_id = $1 AND item >= $2 ORDER BY item LIMIT $3) next) sized
           JOIN jobs j ON j.id = sized.id
-         WHERE coalesce(sized.bytes, 0) <= 8388608 OR j.item = $2
+         WHERE sized.bytes <= 8388608 OR j.item = $2
          ORDER BY j.item";
     let mut conn = db.conn().await?;
     let params: &[&(dyn ToSql + Sync)] = &[&batch.uuid(), &from, &limit];
     let rows = conn.query("batches::page", SQL, params).await?;
     rows.iter().map(item).collect()
+}
+
+/// What the item in a place left, if it is there and has left something.
+pub async fn result(
+    db: &Db,
+    batch: BatchId,
+    place: i32,
+) -> Result<Option<Option<Vec<u8>>>, DbError> {
+    const SQL: &str = "-- batches::result
+        SELECT result FROM jobs WHERE batch_id = $1 AND item = $2";
+    let mut conn = db.conn().await?;
+    let rows = conn
+        .query("batches::result", SQL, &[&batch.uuid(), &place])
+        .await?;
+    Ok(rows.first().map(|row| row.get("result")))
 }
 
 fn item(row: &Row) -> Result<Item, DbError> {

@@ -15,46 +15,43 @@ pub struct Deleted {
     pub running: Vec<(JobId, WorkerId)>,
 }
 
-/// Cancels what of a batch has not ended, and hides it from then on; `None` when the owner has no such batch.
-///
-/// The jobs come first, as wherever both tables are written: so nobody waits for each other in a circle.
+/// Hides a batch from now on and cancels those of its items that run or are about to; `None` when the owner has no such batch. What
+/// has not been released is cancelled by sweepers, a few at a time: there may be very many.
 pub async fn delete(
     db: &Db,
     owner: PrincipalId,
     (name, version): (&str, &str),
     id: BatchId,
 ) -> Result<Option<Deleted>, DbError> {
-    const SQL: &str = "-- batches::delete
-        WITH batch AS (
-            SELECT id FROM batches
-             WHERE id = $1 AND owner_id = $2 AND name = $3 AND version = $4 AND items IS NOT NULL AND deleted_at IS NULL
-        ), asked AS (
-            UPDATE jobs j
-               SET state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
-                   finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE now() END,
-                   reason = CASE WHEN j.state = 'running' THEN j.reason ELSE 'its batch was deleted' END,
-                   cancel_requested_at = coalesce(j.cancel_requested_at, now())
-              FROM batch b
-             WHERE j.batch_id = b.id AND j.state IN ('waiting', 'queued', 'running')
-            RETURNING j.id, j.state, j.worker_id
-        )
-        SELECT b.id AS batch, a.id, a.worker_id
-          FROM batch b LEFT JOIN asked a ON a.state = 'running'";
     const HIDE: &str = "-- batches::hide
-        UPDATE batches SET deleted_at = now(), recount = true WHERE id = $1";
+        UPDATE batches SET deleted_at = now(), recount = true
+         WHERE id = $1 AND owner_id = $2 AND name = $3 AND version = $4 AND items IS NOT NULL AND deleted_at IS NULL";
+    const CANCEL: &str = "-- batches::cancel_released
+        WITH going AS (
+            SELECT j.id FROM batches b JOIN jobs j ON j.batch_id = b.id AND j.item < b.released
+             WHERE b.id = $1 AND j.finished_at IS NULL AND j.state IN ('queued', 'running')
+             ORDER BY j.id LIMIT 1000 FOR UPDATE OF j SKIP LOCKED
+        )
+        UPDATE jobs j
+           SET state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
+               finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE now() END,
+               reason = CASE WHEN j.state = 'running' THEN j.reason ELSE 'its batch was deleted' END,
+               cancel_requested_at = coalesce(j.cancel_requested_at, now())
+          FROM going g WHERE j.id = g.id
+        RETURNING j.id, j.state, j.worker_id";
     let params: &[&(dyn ToSql + Sync)] = &[&id.uuid(), &owner.uuid(), &name, &version];
-    let mut tx = db.conn().await?.begin("batches::delete").await?;
-    let rows = tx.query("batches::delete", SQL, params).await?;
-    if rows.is_empty() {
-        tx.roll_back("batches::delete").await?;
+    let mut conn = db.conn().await?;
+    if conn.execute("batches::hide", HIDE, params).await? == 0 {
         return Ok(None);
     }
-    tx.execute("batches::hide", HIDE, &[&id.uuid()]).await?;
-    tx.commit("batches::delete").await?;
+    let rows = conn
+        .query("batches::cancel_released", CANCEL, &[&id.uuid()])
+        .await?;
     let running = rows.iter().filter_map(|row| {
-        let job: Option<Uuid> = row.get("id");
+        let is_running = row.get::<_, &str>("state") == "running";
         let worker: Option<Uuid> = row.get("worker_id");
-        Some((JobId::from_uuid(job?), WorkerId::from_uuid(worker?)))
+        let worker = worker.filter(|_worker| is_running)?;
+        Some((JobId::from_uuid(row.get("id")), WorkerId::from_uuid(worker)))
     });
     Ok(Some(Deleted {
         running: running.collect(),

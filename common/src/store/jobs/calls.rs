@@ -8,8 +8,8 @@ use super::claim::{Claimed, claimed};
 use crate::id::{ApiId, ContentId, JobId, PrincipalId, VersionId};
 use crate::model::{JobKind, WorkerIdentity};
 
-/// Queued calls of one worker's look among which it chooses fairly.
-const SEEN: i64 = 128;
+/// Queued jobs among which a worker chooses fairly.
+const SEEN: i64 = 1024;
 
 /// A call.
 #[derive(Debug, Clone)]
@@ -104,7 +104,8 @@ pub async fn claim_calls(
     Ok(rows.iter().map(claimed).collect())
 }
 
-/// Claims up to `limit` of the jobs of these kinds that wait: the oldest of each owner, or of each batch, before the second of any.
+/// Claims up to `limit` of the jobs of these kinds that wait: the oldest of each owner before the second of any, and of the batches
+/// of one owner as well.
 pub async fn claim_waiting_calls(
     db: &Db,
     me: WorkerIdentity,
@@ -114,13 +115,17 @@ pub async fn claim_waiting_calls(
     let sql = format!(
         "-- jobs::claim_waiting_calls
         WITH seen AS (
-            SELECT j.id, coalesce(j.batch_id, j.owner_id) AS whose FROM jobs j
+            SELECT j.id, j.owner_id, j.batch_id FROM jobs j
              WHERE j.state = 'queued' AND j.kind = ANY ('{{publish,call,batch_item}}') AND j.kind = ANY ($4) AND {ITS_TURN}
-             ORDER BY j.id LIMIT {SEEN} FOR UPDATE OF j SKIP LOCKED
+             ORDER BY j.id LIMIT {SEEN}
+        ), in_batch AS (
+            SELECT id, owner_id, row_number() OVER (PARTITION BY owner_id, batch_id ORDER BY id) AS turn FROM seen
+        ), ranked AS (
+            SELECT id, row_number() OVER (PARTITION BY owner_id ORDER BY turn, id) AS turn FROM in_batch
         ), next AS (
-            SELECT id FROM (
-                SELECT id, row_number() OVER (PARTITION BY whose ORDER BY id) AS turn FROM seen
-            ) turns ORDER BY turn, id LIMIT $3
+            SELECT j.id FROM ranked r JOIN jobs j ON j.id = r.id
+             WHERE j.finished_at IS NULL AND j.state = 'queued'
+             ORDER BY r.turn, r.id LIMIT $3 FOR UPDATE OF j SKIP LOCKED
         )
         UPDATE jobs j
            SET state = 'running', attempt = j.attempt + 1, worker_id = $1, epoch = $2, started_at = now()
@@ -137,18 +142,19 @@ pub async fn claim_waiting_calls(
     Ok(rows.iter().map(claimed).collect())
 }
 
-/// Which calls and publications this worker is running according to the database: for a worker whose answer from a claim was lost.
-pub async fn calls_running_here(db: &Db, me: WorkerIdentity) -> Result<Vec<Claimed>, DbError> {
-    let sql = format!(
-        "-- jobs::calls_running_here
-        SELECT {TOLD} FROM jobs j
+/// Which attempts of calls, items and publications this worker is running according to the database.
+pub async fn calls_running_here(db: &Db, me: WorkerIdentity) -> Result<Vec<(JobId, i32)>, DbError> {
+    const SQL: &str = "-- jobs::calls_running_here
+        SELECT j.id, j.attempt FROM jobs j
          WHERE j.worker_id = $1 AND j.state = 'running' AND j.attempt > 0 AND j.epoch = $2
-           AND j.kind IN ('call', 'publish', 'batch_item')"
-    );
+           AND j.kind IN ('call', 'publish', 'batch_item')";
     let mut conn = db.conn().await?;
     let params: &[&(dyn ToSql + Sync)] = &[&me.id.uuid(), &me.epoch];
-    let rows = conn.query("jobs::calls_running_here", &sql, params).await?;
-    Ok(rows.iter().map(claimed).collect())
+    let rows = conn.query("jobs::calls_running_here", SQL, params).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (JobId::from_uuid(row.get("id")), row.get("attempt")))
+        .collect())
 }
 
 /// Gives a job back that came to nothing through no fault of its own, so that it is tried again; one that was to be cancelled is.

@@ -125,12 +125,19 @@ pub struct OverContents {
     pub copies: Vec<ContentId>,
 }
 
-/// Removes contents whose place another took longer than `keep` ago and that no call waits for.
+/// Removes contents whose place another took longer than `keep` ago, when every call that was accepted before has begun and no
+/// batch of them is unfinished. A call that runs has what it needs in memory.
 pub async fn remove_over(db: &Db, keep: Duration, limit: i64) -> Result<OverContents, DbError> {
     const SQL: &str = "-- services::remove_over
         DELETE FROM service_contents WHERE id IN (
             SELECT id FROM service_contents
-             WHERE over_at < now() - $1 * interval '1 second' ORDER BY over_at LIMIT $2)
+             WHERE over_at < now() - $1 * interval '1 second'
+               AND NOT EXISTS (SELECT FROM batches b
+                                WHERE b.content_id = service_contents.id AND b.finished_at IS NULL)
+               AND NOT EXISTS (SELECT FROM jobs j
+                                WHERE j.state = 'queued' AND j.kind = ANY ('{publish,call,batch_item}')
+                                  AND j.created_at <= service_contents.over_at)
+             ORDER BY over_at LIMIT $2)
         RETURNING pinned_id";
     let mut conn = db.conn().await?;
     let rows = conn
