@@ -179,6 +179,8 @@ mod tests {
         assert!(unknown.to_string().contains("no input \"y\""));
         assert!(serde_json::from_str::<Inputs>(r#"{"x":1,"x":2}"#).is_err());
         assert!(check(&[], &Inputs::default()).is_ok());
+        let many: Vec<String> = (0..=MOST).map(|at| format!("\"x{at}\":1")).collect();
+        assert!(serde_json::from_str::<Inputs>(&format!("{{{}}}", many.join(","))).is_err());
         let problem = check(&[], &serde_json::from_str(r#"{"x":1}"#).unwrap()).unwrap_err();
         assert!(
             problem.to_string().ends_with("takes no inputs"),

@@ -176,6 +176,22 @@ async fn an_r_error_and_a_crash_are_answers_of_no_success() {
         client.outputs("bad", &json!({"how": ""})).await,
         json!({"z": null})
     );
+    // The code's own words about an input are its error, and no refusal of the call.
+    client
+        .published(
+            "mine",
+            &service(
+                "stop('input `x` must be positive')",
+                &[("x", "numeric")],
+                &[],
+            ),
+        )
+        .await;
+    let answer = client
+        .call("mine", "v1", &json!({"x": 1}))
+        .await
+        .expect(200);
+    assert_eq!(answer["errorMessage"], "input `x` must be positive");
 }
 
 #[tokio::test]

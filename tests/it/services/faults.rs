@@ -120,3 +120,26 @@ async fn what_no_worker_takes_is_refused_after_a_while_and_leaves_nothing() {
     let refused = client.call("one", "v1", &json!({})).await;
     assert!(refused.error(503).contains("no worker had room"));
 }
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_found_and_run() {
+    let house = Builder::new().build().await;
+    let client = house.admin().await;
+    client
+        .published("one", &service("z <- 1", &[], &[("z", "integer")]))
+        .await;
+    client.outputs("one", &json!({})).await;
+    // In the database this worker runs it, and the worker knows nothing of it.
+    let job = house
+        .sql_value(
+            "INSERT INTO jobs (id, kind, state, owner_id, api_id, request, attempt, worker_id, epoch, started_at)
+             SELECT gen_random_uuid(), kind, 'running', owner_id, api_id, request, 1, worker_id, epoch, now()
+               FROM jobs WHERE kind = 'call' RETURNING id",
+        )
+        .await;
+    let ended = client.job_end(&job).await;
+    assert_eq!(
+        (&ended["state"], &ended["attempt"]),
+        (&json!("succeeded"), &json!(2))
+    );
+}
