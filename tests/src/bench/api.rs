@@ -95,7 +95,7 @@ impl Stage for ApiStage {
 }
 
 /// Who the meter looks at.
-fn parts(warren: &Warren) -> Vec<(&'static str, Who)> {
+pub(super) fn parts(warren: &Warren) -> Vec<(&'static str, Who)> {
     let house = &warren.house;
     let mut parts = Vec::new();
     if let Some(pid) = listener(house.database.server) {

@@ -132,6 +132,19 @@ fn below(table: &HashMap<u32, Process>, root: u32) -> Duration {
     spent
 }
 
+/// Every process below one.
+pub(super) fn descendants(root: u32) -> Vec<u32> {
+    let table = table();
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        let children = table.iter().filter(|(_, process)| process.parent == parent);
+        found.extend(children.map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
 /// The process that listens on a port of this machine: the one that others inherited the socket from.
 pub(super) fn listener(server: SocketAddr) -> Option<u32> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]

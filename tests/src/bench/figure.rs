@@ -5,6 +5,12 @@ use std::fmt;
 /// How many clients call at the same moment, one figure each.
 pub(super) const CLIENTS: [usize; 3] = [1, 16, 64];
 
+/// How many clients call `add` at the same moment, one figure each.
+pub(super) const ADDERS: [usize; 3] = CLIENTS;
+
+/// How many call `predict`.
+pub(super) const PREDICTORS: [usize; 2] = [1, 16];
+
 /// How many sessions stay open beside the one that is used, one figure each.
 pub(super) const OPEN: [usize; 2] = [1, 1000];
 
@@ -55,6 +61,16 @@ pub(super) enum Figure {
     FloorByRow(usize),
     /// The floor, rows that wait at the same moment sharing both.
     FloorGrouped(usize),
+    /// Calls of a published `add(x, y)`.
+    Add(usize),
+    /// The same function by plumber.
+    PlumberAdd(usize),
+    /// Calls of a published `predict`, ten rows for a logistic regression.
+    Predict(usize),
+    /// The same by plumber.
+    PlumberPredict(usize),
+    /// Calls of a service that holds a large model and reads one number of it.
+    CallLarge,
     /// `1+1` at one client, with so many sessions open.
     ExecuteBeside(usize),
     /// Saving a session with a large data frame.
@@ -97,6 +113,11 @@ impl Figure {
             Self::Execute(_) => "execute",
             Self::FloorByRow(_) => "floor_by_row",
             Self::FloorGrouped(_) => "floor_grouped",
+            Self::Add(_) => "call_add",
+            Self::PlumberAdd(_) => "plumber_add",
+            Self::Predict(_) => "call_predict",
+            Self::PlumberPredict(_) => "plumber_predict",
+            Self::CallLarge => "call_large",
             Self::ExecuteBeside(1) => "execute_beside_none",
             Self::ExecuteBeside(_) => "execute_beside_many",
             Self::CreateSnapshot => "create_snapshot",
@@ -135,6 +156,11 @@ impl Figure {
             Self::Execute(_) => "execute 1+1",
             Self::FloorByRow(_) => "floor, row by row",
             Self::FloorGrouped(_) => "floor, grouped",
+            Self::Add(_) => "call add(x, y)",
+            Self::PlumberAdd(_) => "the same by plumber",
+            Self::Predict(_) => "call predict, 10 rows",
+            Self::PlumberPredict(_) => "the same by plumber, 10 rows",
+            Self::CallLarge => "call, with a model of 200 MB",
             Self::ExecuteBeside(1) => "execute 1+1, one session open",
             Self::ExecuteBeside(_) => "execute 1+1, 1,000 sessions open",
             Self::CreateSnapshot => "create snapshot",
@@ -157,9 +183,13 @@ impl Figure {
     /// Clients at the same moment; where parents are at work, all of them count as one.
     pub(super) const fn clients(self) -> usize {
         match self {
-            Self::Execute(clients) | Self::FloorByRow(clients) | Self::FloorGrouped(clients) => {
-                clients
-            }
+            Self::Execute(clients)
+            | Self::FloorByRow(clients)
+            | Self::FloorGrouped(clients)
+            | Self::Add(clients)
+            | Self::PlumberAdd(clients)
+            | Self::Predict(clients)
+            | Self::PlumberPredict(clients) => clients,
             Self::ExecuteWith(_) => 48,
             _ => 1,
         }
@@ -219,6 +249,8 @@ pub(super) enum Quantity {
     File(Way),
     /// How much more memory a program has at most while a file goes through Warren.
     Growth(Program, Way),
+    /// Memory of a call while it runs.
+    Call,
     /// Memory of an R of its own.
     PlainR,
     /// Memory of a session that has answered once, so many alive.
@@ -244,6 +276,7 @@ impl fmt::Display for Quantity {
             Self::Store(way) => write!(f, "file {way}, straight to the store"),
             Self::File(way) => write!(f, "file {way}"),
             Self::Growth(program, way) => write!(f, "growth of the {program}, file {way}"),
+            Self::Call => f.write_str("call under way"),
             Self::PlainR => f.write_str("R --vanilla, waiting"),
             Self::Idle(alive) => write!(f, "session after 1+1, {alive} alive"),
             Self::Fitted(alive) => write!(f, "session after an lm, {alive} alive"),

@@ -11,6 +11,8 @@ pub enum Group {
     Host,
     /// Through the API, beside the floor and a start of R
     Api,
+    /// Calls of published services, beside plumber with the same functions
+    Services,
     /// A file of 1 GiB up and down, beside the object store alone; needs 5 GB of disk
     Files,
     /// A worker with 1,000 open sessions beside one with a single session; needs about 2 GB
@@ -28,6 +30,7 @@ impl fmt::Display for Group {
         f.write_str(match self {
             Self::Host => "host",
             Self::Api => "api",
+            Self::Services => "services",
             Self::Files => "files",
             Self::Sessions => "sessions",
             Self::Snapshots => "snapshots",

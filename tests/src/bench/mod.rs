@@ -18,11 +18,13 @@ mod host;
 mod http;
 mod load;
 mod machine;
+mod memory;
 mod plan;
 mod ratio;
 mod report;
 mod rows;
 mod series;
+mod services;
 mod sessions;
 mod snapshots;
 mod stage;
@@ -42,6 +44,7 @@ use host::HostStage;
 use machine::Machine;
 use report::Measured;
 use rows::RowsStage;
+use services::ServicesStage;
 use sessions::SessionsStage;
 use snapshots::SnapshotsStage;
 use stage::{Found, Stage};
@@ -62,6 +65,15 @@ pub async fn run(
         match group {
             Group::Host => rounds(HostStage::set_up()?, plan, progress, &mut measured).await?,
             Group::Api => rounds(ApiStage::set_up().await?, plan, progress, &mut measured).await?,
+            Group::Services => {
+                let stage = ServicesStage::set_up().await?;
+                if !stage.has_plumber() {
+                    progress(
+                        "plumber is not installed (r-cran-plumber): services are measured alone",
+                    );
+                }
+                rounds(stage, plan, progress, &mut measured).await?;
+            }
             Group::Files => {
                 let stage = FilesStage::set_up().await?;
                 rounds(stage, plan, progress, &mut measured).await?;

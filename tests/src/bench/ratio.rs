@@ -62,7 +62,7 @@ const MIB_32: f64 = 33.554_432;
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 30] = [
+const WANTED: [Wanted; 36] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -170,6 +170,42 @@ const WANTED: [Wanted; 30] = [
         Rate(Figure::Execute(64)),
         Rate(Figure::FloorGrouped(64)),
         Bound::AtLeast(0.6),
+    ),
+    (
+        "rate of call add / plumber, 16 clients",
+        Rate(Figure::Add(16)),
+        Rate(Figure::PlumberAdd(16)),
+        Bound::AtLeast(2.5),
+    ),
+    (
+        "rate of call add / plumber, 64 clients",
+        Rate(Figure::Add(64)),
+        Rate(Figure::PlumberAdd(64)),
+        Bound::AtLeast(3.5),
+    ),
+    (
+        "rate of call predict / plumber, 16 clients",
+        Rate(Figure::Predict(16)),
+        Rate(Figure::PlumberPredict(16)),
+        Bound::AtLeast(1.25),
+    ),
+    (
+        "p50 of call add / plumber, 1 client",
+        P50(Figure::Add(1)),
+        P50(Figure::PlumberAdd(1)),
+        Bound::AtMost(0.9),
+    ),
+    (
+        "p50 of call predict / plumber, 1 client",
+        P50(Figure::Predict(1)),
+        P50(Figure::PlumberPredict(1)),
+        Bound::AtMost(0.9),
+    ),
+    (
+        "p50 of a call with a model of 200 MB / call add, 1 client",
+        P50(Figure::CallLarge),
+        P50(Figure::Add(1)),
+        Bound::AtMost(4.0),
     ),
     (
         "throughput of a file up / PUT to the store",

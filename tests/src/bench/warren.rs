@@ -96,7 +96,7 @@ impl Warren {
     }
 
     /// A node; clients are spread over all of them.
-    fn target(&self, client: usize) -> &Target {
+    pub(super) fn target(&self, client: usize) -> &Target {
         &self.targets[client % self.targets.len()]
     }
 

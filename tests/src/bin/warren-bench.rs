@@ -20,7 +20,7 @@ use warren_tests::bench::{self, Group, Plan};
 #[derive(Parser)]
 #[command(name = "warren-bench", version)]
 struct Args {
-    /// What to measure; host and api when nothing else is asked for
+    /// What to measure; host, api and services when nothing else is asked for
     #[arg(value_enum)]
     groups: Vec<Group>,
     /// Finished jobs in the table of the group rows, which is measured when no group is named
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
     plan.rows = args.rows.unwrap_or(plan.rows);
     let groups = match (args.groups.as_slice(), args.rows) {
         ([], Some(_)) => vec![Group::Rows],
-        ([], None) => vec![Group::Host, Group::Api],
+        ([], None) => vec![Group::Host, Group::Api, Group::Services],
         (named, _) => named.to_vec(),
     };
     // When told to stop, the run is dropped, and with it every process and database that it made.

@@ -1,13 +1,13 @@
 //! What sessions cost in memory, page tables included, beside an R of its own. Nothing else may have R in memory while this
 //! looks: pages of R's own files are shared, and counted by shares.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::driver::{Forks, Parent, Session, Values};
 use super::forks::CODE;
+use crate::bench::memory::{megabytes, of_process};
 
 /// What sessions do that work a little.
 const FIT: &str = "fit <- lm(mpg ~ wt, mtcars); coef(fit)";
@@ -68,44 +68,4 @@ fn share(parents: &[Parent], sessions: &[Session]) -> io::Result<f64> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let count = sessions.len() as f64;
     Ok(megabytes(all) / count)
-}
-
-/// Its share of the memory that it maps, and its page tables, in KiB.
-fn of_process(pid: u32) -> io::Result<u64> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    match (field(&maps, "Pss:"), field(&status, "VmPTE:")) {
-        (Some(share), Some(tables)) => Ok(share + tables),
-        _ => Err(io::Error::other(format!(
-            "the kernel does not tell the memory of process {pid}"
-        ))),
-    }
-}
-
-/// A number of KiB behind a name at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn megabytes(kibibytes: u64) -> f64 {
-    (kibibytes * 1024) as f64 / 1e6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_is_found_by_its_whole_name() {
-        let maps = "Rss:  5 kB\nPss_Dirty:   1 kB\nPss:      12 kB\n";
-        assert_eq!(field(maps, "Pss:"), Some(12));
-        assert_eq!(field(maps, "Swap:"), None);
-    }
-
-    #[test]
-    fn this_process_has_memory() {
-        assert!(of_process(std::process::id()).unwrap() > 0);
-    }
 }
