@@ -251,6 +251,8 @@ pub(super) enum Quantity {
     Growth(Program, Way),
     /// Memory of a call while it runs.
     Call,
+    /// Records of a batch.
+    Records,
     /// Memory of an R of its own.
     PlainR,
     /// Memory of a session that has answered once, so many alive.
@@ -264,6 +266,7 @@ impl Quantity {
     pub(super) const fn unit(self) -> &'static str {
         match self {
             Self::Console | Self::Store(_) | Self::File(_) => "MB/s",
+            Self::Records => "/s",
             _ => "MB",
         }
     }
@@ -277,6 +280,7 @@ impl fmt::Display for Quantity {
             Self::File(way) => write!(f, "file {way}"),
             Self::Growth(program, way) => write!(f, "growth of the {program}, file {way}"),
             Self::Call => f.write_str("call under way"),
+            Self::Records => f.write_str("records of a batch of add"),
             Self::PlainR => f.write_str("R --vanilla, waiting"),
             Self::Idle(alive) => write!(f, "session after 1+1, {alive} alive"),
             Self::Fitted(alive) => write!(f, "session after an lm, {alive} alive"),

@@ -62,7 +62,7 @@ const MIB_32: f64 = 33.554_432;
 /// Title, what is divided, by what, and where it should be.
 type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 36] = [
+const WANTED: [Wanted; 37] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -206,6 +206,12 @@ const WANTED: [Wanted; 36] = [
         P50(Figure::CallLarge),
         P50(Figure::Add(1)),
         Bound::AtMost(4.0),
+    ),
+    (
+        "records of a batch / rate of call add, 16 clients",
+        Amount(Quantity::Records),
+        Rate(Figure::Add(16)),
+        Bound::AtLeast(1.0),
     ),
     (
         "throughput of a file up / PUT to the store",

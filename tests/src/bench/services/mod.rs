@@ -21,6 +21,10 @@ use super::stage::{Found, Stage};
 use super::warren::Warren;
 use crate::services::service;
 
+/// Records of a batch.
+const RECORDS: usize = 10_000;
+/// Between two looks at one.
+const POLL: Duration = Duration::from_millis(200);
 /// Calls that run while their memory is looked at: as many as a worker has places for.
 const ASLEEP: usize = 8;
 /// How long they sleep, in seconds: longer than it takes to begin them and to look.
@@ -37,6 +41,8 @@ pub(super) enum Step {
     Load(Figure),
     /// What calls take of memory while they run.
     Memory,
+    /// Many records in one batch.
+    Batch,
 }
 
 /// A Warren with its services, and plumber where it is installed.
@@ -118,6 +124,24 @@ impl ServicesStage {
         Ok(memory::megabytes(after.saturating_sub(before)) / more)
     }
 
+    /// Records a second of one batch, from the request to the last result.
+    async fn batch(&self) -> f64 {
+        let record: Value = Function::ADD.example();
+        let records = vec![record; RECORDS];
+        let path = format!("/api/{}/v1/batch?parallelCount=16", Function::ADD.name);
+        let client = self.warren.house.admin().await;
+        let began = Instant::now();
+        let started = client.post(&path, &Value::Array(records)).await;
+        let batch = format!("{}?showPartialResults=false", started.header("location"));
+        started.expect(202);
+        while client.get(&batch).await.expect(200)["completedItemCount"] != RECORDS {
+            tokio::time::sleep(POLL).await;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "ten thousand")]
+        let records = RECORDS as f64;
+        records / began.elapsed().as_secs_f64()
+    }
+
     /// What runs below the worker, at least so many, once that does not change any more.
     async fn processes(&self, least: usize) -> Result<Vec<u32>, BenchError> {
         let worker = self.warren.house.workers[0].process.pid();
@@ -156,7 +180,7 @@ impl Stage for ServicesStage {
             .chain(adds)
             .chain(predicts)
             .map(Step::Load)
-            .chain([Step::Memory])
+            .chain([Step::Memory, Step::Batch])
             .collect()
     }
 
@@ -168,6 +192,7 @@ impl Stage for ServicesStage {
                 Ok(found.into_iter().collect())
             }
             Step::Memory => Ok(vec![Found::Amount(Quantity::Call, self.memory().await?)]),
+            Step::Batch => Ok(vec![Found::Amount(Quantity::Records, self.batch().await)]),
         }
     }
 }
