@@ -93,6 +93,7 @@ async fn attempt(calls: &Calls, claimed: &Claimed, mail: &mut mpsc::Receiver<Mai
     let work = child.work();
     let mut talk = Conversation::new(&calls.context, &mut child, mail, claimed);
     let verdict = talk.run(&ToChild::Run(message), &names).await;
+    calls.parents.refill(&parent);
     let verdict = with_files(of_a_call(verdict), work, &definition.output_files, longest).await;
     let (console, console_is_whole, _) = talk.finish().await;
     Ran {

@@ -57,6 +57,8 @@ pub(super) struct Parent {
     pub(super) content: Content,
     from: From,
     ready: Mutex<VecDeque<Child>>,
+    /// Held by whoever forks ahead: calls that end together would each fork, and leave many.
+    refilling: tokio::sync::Mutex<()>,
 }
 
 /// Where a call's process comes from.
@@ -191,6 +193,7 @@ impl Parents {
             content,
             from,
             ready: Mutex::default(),
+            refilling: tokio::sync::Mutex::default(),
         }
     }
 
@@ -200,15 +203,20 @@ impl Parents {
             From::Parent(forks) => forks,
             From::Whole => return prepare(context, pool, &parent.content).await,
         };
-        let ready = parent.take_ready();
-        if context.config.services.ready_forks > 0 {
-            let (parent, forks) = (Arc::clone(parent), forks.clone());
-            let wanted = context.config.services.ready_forks;
-            tokio::spawn(async move { parent.refill(&forks, wanted).await });
-        }
-        match ready {
+        match parent.take_ready() {
             Some(child) => Ok(child),
             None => forks.fork().await.map_err(|error| of_host(&error)),
+        }
+    }
+
+    /// Forks for the next call what the last one took: once R has answered that one, which it would keep from a processor before.
+    pub(super) fn refill(&self, parent: &Arc<Parent>) {
+        let wanted = self.shared.context.config.services.ready_forks;
+        if let From::Parent(forks) = &parent.from
+            && wanted > 0
+        {
+            let (parent, forks) = (Arc::clone(parent), forks.clone());
+            tokio::spawn(async move { parent.refill(&forks, wanted).await });
         }
     }
 
@@ -289,6 +297,9 @@ impl Parent {
 
     /// Forks ahead of demand.
     async fn refill(&self, forks: &ServiceParent, wanted: usize) {
+        let Ok(_alone) = self.refilling.try_lock() else {
+            return;
+        };
         while self.lock().len() < wanted {
             match forks.fork_ahead().await {
                 Ok(child) => self.lock().push_back(child),

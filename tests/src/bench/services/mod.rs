@@ -114,7 +114,8 @@ impl ServicesStage {
         for mut call in Call::clients(target, &Function::nap(NAP), ASLEEP).await? {
             calls.spawn(async move { call.call().await });
         }
-        let asleep = self.processes(awake.len() + ASLEEP).await?;
+        // One of them has the process that was ready.
+        let asleep = self.processes(awake.len() + ASLEEP - 1).await?;
         let after = total(&asleep)?;
         while let Some(call) = calls.join_next().await {
             call.map_err(|_died| BenchError::Died)??;
