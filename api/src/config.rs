@@ -157,7 +157,7 @@ pub struct ApiConfig {
         value_parser = seconds
     )]
     pub session_idle: Duration,
-    /// How long opening a session waits for a worker with room, in seconds
+    /// How long opening a session, a call or a publication waits for a worker with room, in seconds
     #[arg(
         id = "open_wait_seconds",
         long = "open-wait-seconds",
