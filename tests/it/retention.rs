@@ -204,10 +204,10 @@ async fn put(blobs: &Blobs, key: BlobKey) {
     upload.finish().await.unwrap();
 }
 
-/// What is in the bucket.
-async fn keys(blobs: &Blobs) -> Vec<BlobKey> {
-    let page = blobs.list(None).await.unwrap();
-    page.blobs.into_iter().map(|blob| blob.key).collect()
+/// What is in the bucket. None when it cannot be told: the server of the tests stumbles over what goes while it lists.
+async fn keys(blobs: &Blobs) -> Option<Vec<BlobKey>> {
+    let page = blobs.list(None).await.ok()?;
+    Some(page.blobs.into_iter().map(|blob| blob.key).collect())
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn blobs_go_with_their_transfers_and_when_no_row_ever_named_them() {
         ))
         .await;
     wait::until("what is nobody's is gone", async || {
-        let keys = keys(&blobs).await;
+        let keys = keys(&blobs).await?;
         assert!(keys.contains(&BlobKey::Transfer(living)));
         assert!(keys.contains(&BlobKey::Snapshot(named)));
         (keys.len() == 2).then_some(())

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::console;
 use crate::eval;
@@ -150,6 +151,11 @@ fn leave_no_trace() -> Result<(), String> {
     .map_err(eval::Failure::message)
 }
 
+/// How long a thread that has done its work may take to be gone from the list of the process.
+const THREADS_END: Duration = Duration::from_millis(500);
+/// Between two looks at that list.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// A fork copies one thread only; a lock that another one holds stays locked for ever.
 pub(crate) fn single_threaded(preload: &[String]) -> Result<(), String> {
     let threads = threads()?;
@@ -174,8 +180,16 @@ pub(crate) fn single_threaded_service() -> Result<(), String> {
     ))
 }
 
+/// How many threads this process has, when it has more than one for longer than one takes to end.
 fn threads() -> Result<usize, String> {
-    let tasks = std::fs::read_dir("/proc/self/task")
-        .map_err(|error| format!("/proc/self/task cannot be read: {error}"))?;
-    Ok(tasks.count())
+    let began = Instant::now();
+    loop {
+        let tasks = std::fs::read_dir("/proc/self/task")
+            .map_err(|error| format!("/proc/self/task cannot be read: {error}"))?;
+        let threads = tasks.count();
+        if threads == 1 || began.elapsed() > THREADS_END {
+            return Ok(threads);
+        }
+        std::thread::sleep(LOOK);
+    }
 }
