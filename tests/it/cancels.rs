@@ -230,10 +230,14 @@ async fn a_wish_is_seen_before_r_has_obeyed_it() {
     let client = house.admin().await;
     for by_session in [false, true] {
         let session = client.open_session().await;
+        // A name of its own: the directory of the first session may still be there when the second one runs.
+        let here = format!("here-{by_session}");
         let job = session
-            .submit("kept <- 1; suspendInterrupts({ file.create('here'); while (!file.exists('go')) NULL }); repeat Sys.sleep(0.01)")
+            .submit(&format!(
+                "kept <- 1; suspendInterrupts({{ file.create('{here}'); while (!file.exists('go')) NULL }}); repeat Sys.sleep(0.01)"
+            ))
             .await;
-        let dir = house.working_dir_with("here").await;
+        let dir = house.working_dir_with(&here).await;
         let told = if by_session {
             client.post(&session.path("/cancel"), &json!({})).await
         } else {
