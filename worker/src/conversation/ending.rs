@@ -80,6 +80,15 @@ impl Verdict {
         Self::from(FilesError::from(error))
     }
 
+    /// It came to nothing through no fault of its own, and another attempt may do better.
+    pub(crate) fn may_work_later(&self) -> bool {
+        let unavailable = matches!(
+            self.result.as_deref(),
+            Some(Left::Refusal(refusal)) if refusal.refusal == RefusalKind::Unavailable
+        );
+        self.state == JobState::Lost || unavailable
+    }
+
     pub(crate) fn cancelled_before_it_began() -> Self {
         Self {
             state: JobState::Cancelled,

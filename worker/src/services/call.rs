@@ -22,8 +22,8 @@ use crate::lease::doubted;
 use crate::tree::{Entry, Tree};
 use crate::writes::Ending;
 
-/// How often a call may be tried.
-const TRIES: i32 = 3;
+/// How often a call or a publication may be tried.
+pub(super) const TRIES: i32 = 3;
 /// The pause before the second attempt; before the third it is twice as long.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -60,11 +60,7 @@ impl Ran {
 
     /// It came to nothing through no fault of its own, and has not been tried as often as may be.
     fn tries_again(&self, claimed: &Claimed) -> bool {
-        let unavailable = matches!(
-            self.verdict.result.as_deref(),
-            Some(Left::Refusal(refusal)) if refusal.refusal == RefusalKind::Unavailable
-        );
-        (self.verdict.state == JobState::Lost || unavailable) && claimed.attempt < TRIES
+        self.verdict.may_work_later() && claimed.attempt < TRIES
     }
 }
 

@@ -48,11 +48,8 @@ async fn load(talk: &mut Conversation<'_>, content: &Content) -> Result<(), Verd
     if let Some(init) = &definition.init_code {
         let run = Run {
             code: init.clone(),
-            ..run(definition, 0)
-        };
-        let run = Run {
             outputs: Vec::new(),
-            ..run
+            ..run(definition, 0)
         };
         let verdict = talk.run(&ToChild::Run(run), &[]).await;
         ran("initCode", verdict)?;

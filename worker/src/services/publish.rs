@@ -11,17 +11,14 @@ use warren_common::store::jobs::{Claimed, Completion};
 use warren_common::store::services::{self, Content, Pinned, Publication};
 use warren_common::telemetry::metrics;
 
-use super::call::{give_back, pause};
+use super::call::{TRIES, give_back, pause};
 use super::calls::Calls;
 use super::prepare::{prepare, unavailable};
-use crate::conversation::{Left, Mail, Verdict, request_of};
+use crate::conversation::{Mail, Verdict, request_of};
 use crate::files::FilesError;
 use crate::host::Child;
 use crate::lease::doubted;
 use crate::writes::Ending;
-
-/// How often a publication may be tried.
-const TRIES: i32 = 3;
 
 /// A content that is in place, and a process that has it in memory.
 struct Made {
@@ -44,7 +41,7 @@ pub(super) async fn publish(calls: &Calls, claimed: Claimed, mut mail: mpsc::Rec
     };
     if let Err(verdict) = &made
         && claimed.attempt < TRIES
-        && may_work_later(verdict)
+        && verdict.may_work_later()
     {
         pause(calls, &claimed).await;
         return give_back(calls, claimed.job, claimed.attempt).await;
@@ -82,14 +79,6 @@ fn cancelled() -> Verdict {
         reason: Some("it was cancelled".to_owned()),
         ..Verdict::done(None)
     }
-}
-
-fn may_work_later(verdict: &Verdict) -> bool {
-    let unavailable = matches!(
-        verdict.result.as_deref(),
-        Some(Left::Refusal(refusal)) if refusal.refusal == RefusalKind::Unavailable
-    );
-    verdict.state == JobState::Lost || unavailable
 }
 
 async fn make(calls: &Calls, claimed: &Claimed, request: &PublishRequest) -> Result<Made, Verdict> {
