@@ -154,17 +154,21 @@ impl Fleet {
         self.undo(usize::MAX).await;
     }
 
-    /// Waits until everything works again that is to run: without anybody's help.
+    /// Waits until everything works again that is to run. Nobody does more for it than an init system would: a worker that woke up
+    /// too late ends as soon as it learns of it, which may be long after the last fault.
     pub(super) async fn is_whole(&mut self) {
+        let listed = "SELECT count(*) || ' ' || bool_and(lease_expires_at > now())
+             FROM workers WHERE state IN ('alive', 'draining')";
+        wait::until("only what runs counts as alive", async || {
+            self.tend().await;
+            let found = self.house.sql_value(listed).await;
+            (found == format!("{WORKERS} true")).then_some(())
+        })
+        .await;
         for addr in self.tend().await {
             Client::anonymous(addr).ready().await;
         }
         let house = &self.house;
-        let listed = "SELECT count(*) FROM workers WHERE state IN ('alive', 'draining')";
-        wait::until("only what runs counts as alive", async || {
-            (house.sql_value(listed).await == WORKERS.to_string()).then_some(())
-        })
-        .await;
         let orphaned = "SELECT count(*) FROM sessions s WHERE s.ended_at IS NULL
              AND NOT EXISTS (SELECT FROM workers w WHERE w.id = s.worker_id AND w.state = 'alive')";
         wait::until("no session is left with nobody", async || {
