@@ -270,6 +270,30 @@ async fn a_deleted_batch_stops_and_one_cancelled_item_makes_room_for_the_next() 
     .await;
 }
 
+/// The statement that deletes a batch waits for nobody, and so passes over an item that a worker is taking at that moment.
+#[tokio::test]
+async fn an_item_that_is_locked_while_its_batch_is_deleted_stops_too() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let code = service(
+        "Sys.sleep(600); z <- x",
+        &[("x", "numeric")],
+        &[("z", "numeric")],
+    );
+    client.published("sleep", &code).await;
+    let batch = start(&client, "sleep", "", &json!([{ "x": 1 }])).await;
+    let item = house
+        .sql_value("SELECT id FROM jobs WHERE batch_id IS NOT NULL")
+        .await;
+    client.job_is(&item, "running").await;
+    let holder = house.database.connect().await;
+    let lock = format!("BEGIN; SELECT FROM jobs WHERE id = '{item}' FOR UPDATE");
+    holder.batch_execute(&lock).await.unwrap();
+    client.delete(&batch).await.expect(200);
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(client.job_end(&item).await["state"], "cancelled");
+}
+
 #[tokio::test]
 async fn a_batch_survives_its_worker_and_a_repeated_request_is_the_same_batch() {
     let mut house = Builder::new()

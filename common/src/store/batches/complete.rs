@@ -58,7 +58,8 @@ pub async fn complete_items(
 }
 
 /// Counts the items of one batch anew of which some ended otherwise, and releases what may begin; of one that was deleted, cancels
-/// some of what has not begun. Gives the jobs that were released, and whether there was such a batch.
+/// some, and comes back to it until every one is over or asked to stop. Gives the jobs that were released, and whether there was
+/// such a batch.
 ///
 /// A transaction of its own, so that a large batch holds up nothing else.
 pub async fn recount(db: &Db) -> Result<(Vec<JobId>, bool), DbError> {
@@ -72,7 +73,7 @@ pub async fn recount(db: &Db) -> Result<(Vec<JobId>, bool), DbError> {
         return Ok((Vec::new(), false));
     };
     let batch = BatchId::from_uuid(row.get("id"));
-    let released = if row.get("deleted") && cancel_some(&mut tx, batch).await? {
+    let released = if row.get("deleted") && goes_on(&mut tx, batch).await? {
         Vec::new()
     } else {
         recount_one(&mut tx, batch, row.get("parallel")).await?
@@ -81,21 +82,38 @@ pub async fn recount(db: &Db) -> Result<(Vec<JobId>, bool), DbError> {
     Ok((released, true))
 }
 
-/// Cancels items that have not begun, a few at a time; false when there are none.
-async fn cancel_some(tx: &mut Conn, batch: BatchId) -> Result<bool, DbError> {
-    const SQL: &str = "-- batches::cancel_some
+/// Cancels items of a deleted batch that have not begun, a few at a time, and asks those to stop that run: the ones that a worker
+/// was taking while the batch was deleted. True when there may be more of either.
+async fn goes_on(tx: &mut Conn, batch: BatchId) -> Result<bool, DbError> {
+    const CANCEL: &str = "-- batches::cancel_some
         WITH next AS (
-            SELECT id FROM jobs WHERE batch_id = $1 AND state = 'waiting' ORDER BY item LIMIT 2000
+            SELECT id FROM jobs
+             WHERE batch_id = $1 AND finished_at IS NULL AND cancel_requested_at IS NULL ORDER BY item LIMIT 2000
                FOR UPDATE SKIP LOCKED
         ), touched AS (
             UPDATE batches SET touched_at = now() WHERE id = $1
         )
-        UPDATE jobs j SET state = 'cancelled', finished_at = now(), reason = 'its batch was deleted'
+        UPDATE jobs j
+           SET state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
+               finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE now() END,
+               reason = CASE WHEN j.state = 'running' THEN j.reason ELSE 'its batch was deleted' END,
+               cancel_requested_at = now()
           FROM next n WHERE j.id = n.id";
-    let cancelled = tx
-        .execute("batches::cancel_some", SQL, &[&batch.uuid()])
-        .await?;
-    Ok(cancelled > 0)
+    // One that was passed over, because somebody has it locked, is seen here.
+    const LEFT: &str = "-- batches::goes_on
+        SELECT EXISTS (
+            SELECT FROM jobs WHERE batch_id = $1 AND finished_at IS NULL AND cancel_requested_at IS NULL
+        ) AS any";
+    let batch = batch.uuid();
+    if tx
+        .execute("batches::cancel_some", CANCEL, &[&batch])
+        .await?
+        > 0
+    {
+        return Ok(true);
+    }
+    let left = tx.query("batches::goes_on", LEFT, &[&batch]).await?;
+    Ok(left.first().is_some_and(|row| row.get("any")))
 }
 
 async fn recount_one(tx: &mut Conn, batch: BatchId, parallel: i32) -> Result<Vec<JobId>, DbError> {
