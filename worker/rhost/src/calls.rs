@@ -5,10 +5,8 @@
 //! its own, and everything of R's as it was.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -27,6 +25,9 @@ use crate::parent;
 use crate::places::{self, Seen};
 use crate::sandbox::{CallSandbox, Sandbox};
 use crate::setup::{self, Helpers};
+
+/// A parent that has forked so often is worth memory of its own.
+const OFTEN: u64 = 64;
 
 /// What a process keeps that may become the parent of calls.
 pub(crate) struct Home {
@@ -77,6 +78,8 @@ struct Parent {
     calls: PathBuf,
     seen: Seen,
     sandbox: Option<CallSandbox>,
+    /// How often it has forked.
+    forks: u64,
     living: HashMap<Pid, Living>,
     /// Calls that were reaped and whose leftovers may still live.
     ended: Vec<(Living, WaitStatus)>,
@@ -120,6 +123,7 @@ impl Parent {
                 calls,
                 seen,
                 sandbox,
+                forks: 0,
                 living: HashMap::new(),
                 ended: Vec::new(),
             }),
@@ -139,8 +143,15 @@ impl Parent {
                 continue;
             }
             match packets::receive_for_service(&self.control, &mut self.buffer) {
-                Some((ToService::Fork { child, ahead }, ends)) => {
-                    if let Some(call) = self.fork(child, ahead, ends)? {
+                Some((
+                    ToService::Fork {
+                        child,
+                        place,
+                        ahead,
+                    },
+                    ends,
+                )) => {
+                    if let Some(call) = self.fork(child, place, ahead, ends)? {
                         return Ok(Some(call));
                     }
                 }
@@ -168,8 +179,14 @@ impl Parent {
         Ok((!over).then_some((packet, death)))
     }
 
-    fn fork(&mut self, child: u64, ahead: bool, ends: Vec<OwnedFd>) -> io::Result<Option<Call>> {
-        let message = match self.try_fork(child, ahead, ends) {
+    fn fork(
+        &mut self,
+        child: u64,
+        place: u64,
+        ahead: bool,
+        ends: Vec<OwnedFd>,
+    ) -> io::Result<Option<Call>> {
+        let message = match self.try_fork(place, ahead, ends) {
             Ok(Side::Call(call)) => return Ok(Some(call)),
             Ok(Side::Parent(pid, note)) => {
                 let number = child;
@@ -183,14 +200,18 @@ impl Parent {
             }
         };
         packets::send(&self.control, &message, &[])?;
+        self.forks += 1;
+        if self.forks == OFTEN {
+            heap::huge_pages();
+        }
         Ok(None)
     }
 
-    fn try_fork(&self, child: u64, ahead: bool, ends: Vec<OwnedFd>) -> io::Result<Side> {
+    fn try_fork(&self, place: u64, ahead: bool, ends: Vec<OwnedFd>) -> io::Result<Side> {
         let [frames, console] = <[OwnedFd; 2]>::try_from(ends)
             .map_err(|ends| io::Error::other(format!("{} descriptors came, not 2", ends.len())))?;
-        let dir = self.calls.join(child.to_string());
-        fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        let dir = self.calls.join(place.to_string());
+        places::make(&dir)?;
         let note = Note::new()?;
         let parent = rustix::process::getpid();
         // SAFETY: the process has one thread, so the copy is whole and every lock in it is free or its own.
@@ -286,6 +307,6 @@ fn put_in_order(helpers: Helpers) -> Result<(), String> {
     eval::call_own(helpers.before_calls)
         .map_err(|failure| format!("its workspace cannot be shared: {}", failure.message()))?;
     eval::forget_last_value();
-    heap::huge_pages();
+    heap::own_huge_pages();
     Ok(())
 }

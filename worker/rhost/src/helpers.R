@@ -10,6 +10,18 @@ function(places) {
 
   plot_files <- function() list.files(work(), "^unnamedplot[0-9]{3,}[.]png$")
 
+  home <- R.home()
+
+  # R finds what draws by R_HOME, which code may have changed.
+  at_home <- function(open) {
+    now <- Sys.getenv("R_HOME", NA)
+    if (!identical(now, home)) {
+      on.exit(if (is.na(now)) Sys.unsetenv("R_HOME") else Sys.setenv(R_HOME = now))
+      Sys.setenv(R_HOME = home)
+    }
+    open()
+  }
+
   # R numbers the pages of a device from 1. While earlier plots are there, new ones wait in a place of their own, and get
   # the next numbers when the run ends.
   device <- function(...) {
@@ -20,7 +32,7 @@ function(places) {
       plots$stages <- c(plots$stages, folder)
     }
     pattern <- file.path(gsub("%", "%%", folder, fixed = TRUE), "unnamedplot%03d.png")
-    grDevices::png(pattern, width = 400, height = 400, type = "cairo")
+    at_home(function() grDevices::png(pattern, width = 400, height = 400, type = "cairo"))
     plots$open <- c(plots$open, grDevices::dev.cur())
   }
 

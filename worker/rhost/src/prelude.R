@@ -51,11 +51,5 @@ local({
   withCallingHandlers(warning("no"), warning = function(w) invokeRestart("muffleWarning"))
   try(stop("no"), silent = TRUE)
   stats::aggregate(mpg ~ cyl, datasets::mtcars, mean)
-  # The first page looks for fonts.
-  page <- tempfile(fileext = ".png")
-  grDevices::png(page, type = "cairo")
-  graphics::plot(1, main = "a")
-  grDevices::dev.off()
-  unlink(page)
   print(stats::glm(am ~ wt, stats::binomial, datasets::mtcars))
 })

@@ -14,9 +14,10 @@ pub enum ToService {
     /// Fork a process for one call. Two descriptors travel with this packet: the call's end of its frame socket (stream), and the
     /// write end of its console pipe. Answered by [`FromService::Forked`] or [`FromService::ForkFailed`].
     Fork {
-        /// The worker's number for the call; never used twice with one parent. The call's directory is `calls/{child}` in that
-        /// of its parent.
+        /// The worker's number for the call; never used twice with one parent.
         child: u64,
+        /// The call's directory is `calls/{place}` in that of its parent. It may be there already, as another call left it.
+        place: u64,
         /// Nobody waits for it yet, as in [`crate::control::ToParent::Fork`].
         #[serde(default)]
         ahead: bool,

@@ -291,7 +291,7 @@ fn an_output_that_memory_does_not_hold_as_json_is_refused_and_the_session_lives(
     let mut parent = Parent::start_with(&["--memory-bytes", "450000000"]).unwrap();
     let mut session = parent.fork();
     // One string, many times: small in R.
-    let answer = session.run_with("x <- rep(strrep('x', 1e6), 250)", &[], &[("x", None)]);
+    let answer = session.run_with("x <- rep(strrep('x', 1e6), 400)", &[], &[("x", None)]);
     assert_eq!(
         answer.ending,
         Ending::ValueError {

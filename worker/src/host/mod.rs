@@ -1,6 +1,7 @@
 //! R processes: parents that fork, children that run code, a pool of children that are ready, and children that became parents of
 //! a service's calls.
 
+mod call_places;
 mod child;
 mod control;
 mod directory;

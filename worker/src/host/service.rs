@@ -10,7 +10,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,14 +21,11 @@ use warren_rhost::control::Exit;
 use warren_rhost::service::{FromService, ToService};
 use warren_rhost::session::ToChild;
 
+use super::call_places::{CallPlace, CallPlaces};
 use super::child::{Birth, Child, ChildExit, Grip, Hold};
 use super::control::{Control, Packet};
 use super::parent::HostError;
 use super::pool::READY_LIMIT;
-use super::removal::remove_tree_in;
-
-/// The folder of the calls' directories in that of their parent.
-const CALLS: &str = "calls";
 
 /// A parent of one service: forks a child for each call. It ends when nobody has it any more and its last call is over.
 #[derive(Clone)]
@@ -78,6 +74,7 @@ impl ServiceParent {
             control,
             orders: parent.orders.downgrade(),
             grip,
+            places: CallPlaces::below(child.dir()),
             owner: (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid())),
             child,
             outgoing: VecDeque::new(),
@@ -181,6 +178,8 @@ pub(super) struct Call {
     number: u64,
     orders: mpsc::UnboundedSender<Order>,
     grip: Arc<Grip>,
+    /// Whoever has the call may still read what it wrote.
+    _place: Arc<CallPlace>,
 }
 
 impl Call {
@@ -202,8 +201,15 @@ impl Call {
     }
 }
 
+/// A call whose process exists.
+struct Living {
+    _place: Arc<CallPlace>,
+    exited: watch::Sender<Option<ChildExit>>,
+}
+
 /// A call that was asked for.
 struct Forking {
+    place: Arc<CallPlace>,
     frames: UnixStream,
     console: OwnedFd,
     answer: oneshot::Sender<Result<Child, HostError>>,
@@ -222,7 +228,8 @@ struct Task {
     outgoing: VecDeque<(ToService, Vec<OwnedFd>)>,
     next_call: u64,
     forking: HashMap<u64, Forking>,
-    living: HashMap<u64, watch::Sender<Option<ChildExit>>>,
+    living: HashMap<u64, Living>,
+    places: CallPlaces,
     count: Arc<AtomicUsize>,
 }
 
@@ -274,8 +281,8 @@ impl Task {
             }) => exit,
             _ => ChildExit::ParentLost,
         };
-        for exited in self.living.into_values() {
-            exited.send_replace(Some(exit.clone()));
+        for living in self.living.into_values() {
+            living.exited.send_replace(Some(exit.clone()));
         }
         self.count.store(0, Ordering::Relaxed);
     }
@@ -287,10 +294,15 @@ impl Task {
                 self.next_call += 1;
                 match self.ends() {
                     Ok((frames, console, ends)) => {
-                        let ahead = haste == Haste::Ahead;
-                        self.outgoing
-                            .push_back((ToService::Fork { child, ahead }, ends));
+                        let place = self.places.lend();
+                        let fork = ToService::Fork {
+                            child,
+                            place: place.number(),
+                            ahead: haste == Haste::Ahead,
+                        };
+                        self.outgoing.push_back((fork, ends));
                         let forking = Forking {
+                            place,
                             frames,
                             console,
                             answer,
@@ -333,12 +345,10 @@ impl Task {
             FromService::ForkFailed { child, message } => {
                 let forking = self.forking.remove(&child).ok_or_else(unasked)?;
                 let _ = forking.answer.send(Err(HostError::Fork(message)));
-                remove_call(self.child.dir(), child);
             }
             FromService::Exited { child, exit } => {
-                let exited = self.living.remove(&child).ok_or_else(unasked)?;
-                exited.send_replace(Some(ChildExit::Reaped(exit)));
-                remove_call(self.child.dir(), child);
+                let living = self.living.remove(&child).ok_or_else(unasked)?;
+                living.exited.send_replace(Some(ChildExit::Reaped(exit)));
             }
             FromService::Serving | FromService::Refused { .. } => return Err(unasked()),
         }
@@ -350,10 +360,15 @@ impl Task {
             return;
         };
         let (exited, exit) = watch::channel(None);
-        self.living.insert(number, exited);
+        let place = Arc::clone(&forking.place);
+        let living = Living {
+            _place: place,
+            exited,
+        };
+        self.living.insert(number, living);
         let child = Child::adopt(Birth {
             pid,
-            dir: self.child.dir().join(CALLS).join(number.to_string()),
+            dir: forking.place.path(),
             frames: forking.frames.into(),
             console: forking.console,
             exit,
@@ -361,6 +376,7 @@ impl Task {
                 number,
                 orders,
                 grip: Arc::clone(&self.grip),
+                _place: forking.place,
             }),
         });
         // Nobody waiting any more drops the child, which kills it.
@@ -400,16 +416,6 @@ async fn discard(console: &pipe::Receiver) -> std::convert::Infallible {
     pending().await
 }
 
-/// Removes a call's directory without holding up whoever asks.
-fn remove_call(dir: &Path, call: u64) {
-    let dir = PathBuf::from(dir);
-    drop(tokio::task::spawn_blocking(move || {
-        if let Err(error) = remove_tree_in(&dir, CALLS, &call.to_string()) {
-            tracing::debug!(error = %error, "The directory of a call could not be removed");
-        }
-    }));
-}
-
 /// Of `smaps_rollup`.
 fn proportional_bytes(rollup: &str) -> Option<u64> {
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
@@ -421,6 +427,7 @@ fn proportional_bytes(rollup: &str) -> Option<u64> {
 mod tests {
     use std::io::IoSliceMut;
     use std::mem::MaybeUninit;
+    use std::path::Path;
     use std::time::Duration;
 
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};

@@ -369,7 +369,11 @@ impl Service {
         std::os::unix::fs::fchown(&its_console, Some(data.uid()), Some(data.gid())).unwrap();
         // Both ways must come to the same.
         let ahead = child % 2 == 1;
-        let fork = ToService::Fork { child, ahead };
+        let fork = ToService::Fork {
+            child,
+            place: child,
+            ahead,
+        };
         self.send(&fork, &[its_frames.as_fd(), its_console.as_fd()]);
         drop((its_frames, its_console));
         let pid = loop {
