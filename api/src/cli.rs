@@ -1,4 +1,4 @@
-//! The program: serve, migrate, add users, probe.
+//! The program: serve, migrate, add users, rotate keys, probe.
 
 mod users;
 
@@ -12,6 +12,7 @@ use warren_common::config::{DatabaseConfig, TelemetryConfig};
 use warren_common::stop::Stop;
 use warren_common::telemetry;
 
+use crate::auth::tokens::rotate_keys;
 use crate::config::{AdminConfig, ApiConfig, ListenConfig};
 use crate::start::{StartError, prepare_database, run};
 
@@ -35,6 +36,9 @@ enum Task {
     /// Manage local users
     #[command(subcommand)]
     Users(UsersTask),
+    /// Manage the keys that sign access tokens
+    #[command(subcommand)]
+    Keys(KeysTask),
     /// Succeed when the API on this machine is ready
     Probe(ListenConfig),
 }
@@ -53,6 +57,21 @@ struct MigrateConfig {
 enum UsersTask {
     /// Add a user; the password is asked for, or read from the first line of the input
     Add(AddUser),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysTask {
+    /// Sign with a new key from now on; nobody has to sign in again
+    Rotate(RotateKeys),
+}
+
+/// Whose keys.
+#[derive(Debug, Args)]
+struct RotateKeys {
+    #[command(flatten)]
+    database: DatabaseConfig,
+    #[command(flatten)]
+    telemetry: TelemetryConfig,
 }
 
 /// A user to be added.
@@ -120,6 +139,15 @@ fn perform(task: Task) -> Result<(), CliError> {
         Task::Users(UsersTask::Add(user)) => {
             telemetry::start(&user.telemetry)?;
             errand(async { Ok(users::add(&user.name, &user.database).await?) })
+        }
+        Task::Keys(KeysTask::Rotate(keys)) => {
+            telemetry::start(&keys.telemetry)?;
+            errand(async {
+                let db = prepare_database(&keys.database, &AdminConfig { password: None }).await?;
+                let kid = rotate_keys(&db).await.map_err(StartError::Keys)?;
+                tracing::info!("Access tokens are signed with the new key {kid} from now on");
+                Ok(())
+            })
         }
         Task::Probe(listen) => Ok(telemetry::ask_ready(listen.address)?),
     }

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::middleware::observe;
 use crate::routes::{
-    batches, calls, files, health, jobs, login, services, sessions, snapshots, status, swagger,
+    batches, calls, files, health, jobs, services, sessions, snapshots, status, swagger, tokens,
     workspace,
 };
 
@@ -19,7 +19,15 @@ type Entry = (Method, &'static str, MethodRouter<Shared>);
 fn built() -> Vec<Entry> {
     use Method as M;
     vec![
-        at(M::POST, "/login", login::login),
+        at(M::POST, "/login", tokens::login::login),
+        at(M::POST, "/login/refreshToken", tokens::renew::renew),
+        at(M::DELETE, "/login/refreshToken", tokens::revoke::by_query),
+        at(
+            M::DELETE,
+            "/login/refreshToken/{*token}",
+            tokens::revoke::by_path,
+        ),
+        at(M::GET, "/.well-known/jwks.json", tokens::keys::keys),
         at(M::POST, "/sessions", sessions::open::open),
         at(M::GET, "/sessions", sessions::list::list),
         at(M::DELETE, "/sessions/{id}", sessions::close::close),
@@ -159,14 +167,6 @@ const LATER: &[(Method, &str, &str)] = &[
     (Method::DELETE, "/computenodes", COMPUTE_NODES),
 ];
 
-/// The same for routes whose credential is in the request itself.
-const LATER_WITHOUT_TOKEN: &[(Method, &str, &str)] = &[
-    (Method::POST, "/login/refreshToken", REFRESH),
-    (Method::DELETE, "/login/refreshToken", REFRESH),
-    (Method::DELETE, "/login/refreshToken/{*token}", REFRESH),
-];
-
-const REFRESH: &str = "renewing and revoking of tokens";
 const POOLS: &str = "pools of services";
 const REALTIME: &str = "realtime services";
 const COMPUTE_NODES: &str = "compute-node routes";
@@ -177,14 +177,9 @@ pub fn build(app: Shared) -> Router {
         let refuse = |_caller: Caller| async { Err::<(), _>(ApiError::NotBuilt(what)) };
         at(method.clone(), path, refuse)
     });
-    let without_token = LATER_WITHOUT_TOKEN.iter().map(|(method, path, what)| {
-        let refuse = || async { Err::<(), _>(ApiError::NotBuilt(what)) };
-        at(method.clone(), path, refuse)
-    });
     built()
         .into_iter()
         .chain(later)
-        .chain(without_token)
         .fold(Router::new(), |router, (_method, path, handler)| {
             router.route(path, handler)
         })
@@ -225,19 +220,20 @@ mod tests {
         }
         let built = built();
         let built = names(built.iter().map(|(method, path, _handler)| (method, *path)));
+        // What takes the rest of a path is a parameter like any other there.
+        let built: BTreeSet<String> = built.iter().map(|name| name.replace("{*", "{")).collect();
         assert_eq!(described, built);
     }
 
     #[test]
     fn no_route_is_listed_twice() {
         let built = built();
-        let later = LATER.iter().chain(LATER_WITHOUT_TOKEN);
-        let listed = built.len() + LATER.len() + LATER_WITHOUT_TOKEN.len();
+        let listed = built.len() + LATER.len();
         let all = names(
             built
                 .iter()
                 .map(|(method, path, _handler)| (method, *path))
-                .chain(later.map(|(method, path, _what)| (method, *path))),
+                .chain(LATER.iter().map(|(method, path, _what)| (method, *path))),
         );
         assert_eq!(all.len(), listed);
     }
@@ -257,7 +253,6 @@ mod tests {
             .chain(
                 LATER
                     .iter()
-                    .chain(LATER_WITHOUT_TOKEN)
                     .map(|(method, path, _what)| format!("{method} {}", plain(path))),
             )
             .collect();

@@ -155,6 +155,8 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     let events = app.broker.consume(QueueName::Api(id), Settle::OnReceipt);
     beside.spawn(app.watch.clone().hear(events));
     beside.spawn(app.watch.clone().poll(app.db.clone()));
+    let follower = Arc::clone(&app);
+    beside.spawn(async move { follower.tokens.follow().await });
     beside.spawn(sweeper::run(
         app.db.clone(),
         app.broker.clone(),

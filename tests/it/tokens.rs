@@ -1,9 +1,11 @@
-//! Signing in, and tokens that are none.
+//! Signing in and out, renewing, and tokens that are none.
+
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use warren_tests::House;
-use warren_tests::client::Client;
+use warren_tests::client::{Answer, Client};
 use warren_tests::house::PASSWORD;
+use warren_tests::{Builder, House, wait};
 
 #[tokio::test]
 async fn signing_in_answers_as_the_contract_says() {
@@ -52,7 +54,7 @@ async fn signing_in_answers_as_the_contract_says() {
 
 #[tokio::test]
 async fn a_token_of_one_node_is_good_at_another() {
-    let house = warren_tests::Builder::new().apis(2).build().await;
+    let house = Builder::new().apis(2).build().await;
     let client = house.admin_at(0).await;
     let session = client.open_session().await;
     let elsewhere = client.at(house.apis[1].addr);
@@ -106,11 +108,266 @@ async fn tokens_that_are_none_are_refused() {
         .add_api_via(house.database.server, &[("WARREN_TOKEN_SECONDS", "1")])
         .await;
     let expiring = house.admin_at(short).await;
-    warren_tests::wait::until("the token is expired", async || {
+    wait::until("the token is expired", async || {
         let answer = expiring.get("/sessions").await;
         (answer.status == 401).then_some(())
     })
     .await;
+}
+
+/// What a sign-in gave.
+#[derive(Clone)]
+struct Pair {
+    access: Client,
+    refresh: String,
+}
+
+impl Pair {
+    fn of(client: &Client, tokens: &Value) -> Self {
+        Self {
+            access: client.with_token(tokens["access_token"].as_str().unwrap()),
+            refresh: tokens["refresh_token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    async fn begin(node: SocketAddr) -> Self {
+        let client = Client::anonymous(node);
+        let login = json!({"username": "admin", "password": PASSWORD});
+        Self::of(&client, &client.post("/login", &login).await.expect(200))
+    }
+
+    async fn try_renew(&self) -> Answer {
+        let renewal = json!({ "refreshToken": self.refresh });
+        self.access.post("/login/refreshToken", &renewal).await
+    }
+
+    async fn renew(&self) -> Self {
+        let tokens = self.try_renew().await.expect(200);
+        assert_eq!(tokens["token_type"], "Bearer");
+        assert_eq!(tokens["expires_in"], 3600);
+        Self::of(&self.access, &tokens)
+    }
+
+    async fn works(&self) -> bool {
+        match self.access.get("/sessions").await.status.as_u16() {
+            200 => true,
+            401 => false,
+            other => panic!("{other}"),
+        }
+    }
+
+    /// Waits until a node has heard that it is not valid any more.
+    async fn ends_at(&self, node: SocketAddr) {
+        let there = Self {
+            access: self.access.at(node),
+            ..self.clone()
+        };
+        wait::until("the other node has heard of it", async || {
+            (!there.works().await).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_pair_takes_the_place_of_the_one_before_at_every_node() {
+    let house = Builder::new().apis(2).build().await;
+    let [here, there] = [house.apis[0].addr, house.apis[1].addr];
+    let first = Pair::begin(here).await;
+    let second = first.renew().await;
+    assert!(!first.works().await);
+    assert!(second.works().await);
+    first.ends_at(there).await;
+    // Renewed where it was not begun, and known at once wherever it is shown.
+    let moved = Pair {
+        access: second.access.at(there),
+        ..second.clone()
+    };
+    let third = moved.renew().await;
+    assert!(third.works().await);
+    assert!(
+        Pair {
+            access: third.access.at(here),
+            ..third.clone()
+        }
+        .works()
+        .await
+    );
+    second.ends_at(here).await;
+    // Another sign-in of the same user is not concerned.
+    let other = Pair::begin(here).await;
+    third.renew().await;
+    assert!(other.works().await);
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_comes_a_second_time_ends_its_sign_in() {
+    let house = Builder::new().apis(2).build().await;
+    let first = Pair::begin(house.apis[0].addr).await;
+    let second = first.renew().await;
+    first.try_renew().await.error(401);
+    assert!(!second.works().await);
+    second.try_renew().await.error(401);
+    second.ends_at(house.apis[1].addr).await;
+
+    // Nobody can tell which of two that come at once is the thief.
+    let pair = Pair::begin(house.apis[0].addr).await;
+    let (one, other) = tokio::join!(pair.try_renew(), pair.try_renew());
+    let renewed: Vec<Answer> = [one, other]
+        .into_iter()
+        .filter(|answer| answer.status == 200)
+        .collect();
+    assert!(renewed.len() <= 1);
+    for answer in renewed {
+        assert!(!Pair::of(&pair.access, &answer.body).works().await);
+    }
+}
+
+#[tokio::test]
+async fn signing_out_ends_every_token_of_the_sign_in() {
+    let house = Builder::new().apis(2).build().await;
+    let node = house.apis[0].addr;
+    let anyone = Client::anonymous(node);
+    let ways = ["/login/refreshToken?refreshToken=", "/login/refreshToken/"];
+    for way in ways {
+        let before = Pair::begin(node).await;
+        let pair = before.renew().await;
+        let path = format!("{way}{}", pair.refresh);
+        assert_eq!(anyone.delete(&path).await.expect(200), json!({}));
+        assert!(!pair.works().await);
+        pair.try_renew().await.error(401);
+        anyone.delete(&path).await.error(401);
+        pair.ends_at(house.apis[1].addr).await;
+        // One that was spent is nobody's to sign out with, and says that there are two who have it.
+        let before = Pair::begin(node).await;
+        let pair = before.renew().await;
+        anyone
+            .delete(&format!("{way}{}", before.refresh))
+            .await
+            .error(401);
+        assert!(!pair.works().await);
+        for other in ["nonsense", "a%2Fb", "%00", "..%2F..", "%27%20OR%201%3D1"] {
+            anyone.delete(&format!("{way}{other}")).await.error(401);
+        }
+    }
+    anyone.delete("/login/refreshToken").await.error(400);
+    anyone.delete("/login/refreshToken/a/b").await.error(401);
+    anyone.delete("/login/refreshToken/%FF").await.error(400);
+    for body in [
+        json!({}),
+        json!({"refreshToken": 7}),
+        json!({"refresh_token": "x"}),
+    ] {
+        anyone.post("/login/refreshToken", &body).await.error(400);
+    }
+    for refresh in ["", "nonsense", "\0", "' OR 1=1 --"] {
+        let body = json!({ "refreshToken": refresh });
+        anyone.post("/login/refreshToken", &body).await.error(401);
+    }
+}
+
+#[tokio::test]
+async fn neither_token_does_the_work_of_the_other() {
+    let house = House::build().await;
+    let pair = Pair::begin(house.apis[0].addr).await;
+    pair.access
+        .with_token(&pair.refresh)
+        .get("/sessions")
+        .await
+        .error(401);
+    let body = json!({ "refreshToken": pair.access.token() });
+    pair.access
+        .post("/login/refreshToken", &body)
+        .await
+        .error(401);
+    assert!(pair.works().await);
+}
+
+#[tokio::test]
+async fn what_has_expired_or_belongs_to_a_disabled_user_is_not_renewed() {
+    let house = House::build().await;
+    let node = house.apis[0].addr;
+    for change in [
+        "UPDATE refresh_tokens SET expires_at = now()",
+        "UPDATE token_families SET expires_at = now()",
+        "UPDATE principals SET disabled_at = now()",
+    ] {
+        let pair = Pair::begin(node).await;
+        house.sql(change).await;
+        pair.try_renew().await.error(401);
+    }
+}
+
+/// The sign-in ends after 90 days however often it is renewed, and no token outlives it.
+#[tokio::test]
+async fn no_token_outlives_its_sign_in() {
+    let house = House::build().await;
+    let pair = Pair::begin(house.apis[0].addr).await;
+    let expires = "SELECT extract(epoch FROM expires_at - created_at)::int / 86400 FROM";
+    assert_eq!(
+        house.sql_value(&format!("{expires} token_families")).await,
+        "90"
+    );
+    assert_eq!(
+        house.sql_value(&format!("{expires} refresh_tokens")).await,
+        "14"
+    );
+    house
+        .sql("UPDATE token_families SET expires_at = now() + interval '10 minutes'")
+        .await;
+    let tokens = pair.try_renew().await.expect(200);
+    let seconds = tokens["expires_in"].as_i64().unwrap();
+    assert!((1..=600).contains(&seconds), "{tokens}");
+    let beyond = "SELECT count(*) FROM refresh_tokens t JOIN token_families f ON f.id = t.family_id
+                   WHERE t.spent_at IS NULL AND t.expires_at > f.expires_at";
+    assert_eq!(house.sql_value(beyond).await, "0");
+}
+
+#[tokio::test]
+async fn keys_are_rotated_without_logging_anybody_out() {
+    let house = Builder::new().apis(2).build().await;
+    let [here, there] = [house.apis[0].addr, house.apis[1].addr];
+    let before = Pair::begin(here).await;
+    house.administer(&["keys", "rotate"], "").await;
+    assert!(before.works().await);
+    let after = wait::until("the node signs with the new key", async || {
+        let pair = Pair::begin(here).await;
+        (key_of(&pair.access) != key_of(&before.access)).then_some(pair)
+    })
+    .await;
+    for node in [here, there] {
+        for pair in [&before, &after] {
+            pair.access.at(node).get("/sessions").await.expect(200);
+        }
+        let keys = Client::anonymous(node)
+            .get("/.well-known/jwks.json")
+            .await
+            .expect(200);
+        let known: Vec<&Value> = keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| &key["kid"])
+            .collect();
+        for pair in [&before, &after] {
+            assert!(known.contains(&&key_of(&pair.access)), "{keys}");
+        }
+        assert!(
+            keys["keys"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|key| key["d"].is_null())
+        );
+    }
+    assert!(before.renew().await.works().await);
+}
+
+/// The id of the key that signed a token.
+fn key_of(client: &Client) -> Value {
+    let header = client.token().split('.').next().unwrap();
+    let header: Value = serde_json::from_slice(&base64url::decode(header)).unwrap();
+    header["kid"].clone()
 }
 
 /// A part of a token with one member changed.

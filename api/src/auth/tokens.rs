@@ -1,7 +1,8 @@
-//! Access tokens: JWTs signed with ES256, by keys that every node shares through Postgres.
+//! Access tokens: JWTs signed with ES256, by keys that every node shares through Postgres; and the refresh tokens beside them.
 
 mod cache;
 mod claims;
+mod families;
 mod keyring;
 
 use std::time::Duration;
@@ -10,17 +11,33 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use sha2::{Digest, Sha256};
-use warren_common::id::FamilyId;
+use tokio::time::{Instant, MissedTickBehavior};
+use warren_common::id::PrincipalId;
+use warren_common::store::tokens::{self, FamilyState, Grant, Lives, ReadTo};
 use warren_common::store::{Db, DbError, keys};
 
 use self::cache::Cache;
-use self::claims::Claims;
+use self::claims::{Claims, Verified};
+use self::families::Families;
 use self::keyring::Keyring;
 use super::Caller;
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
 const REREAD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Between two looks at what was renewed or revoked at other nodes. It has to be known there within a second.
+const READ_EVERY: Duration = Duration::from_millis(400);
+/// How long such a look may take.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+/// Between two reads of the keys, so that a node signs with a new one without being asked.
+const KEYS_EVERY: Duration = Duration::from_secs(10);
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// How long a refresh token can be exchanged.
+const REFRESH_LIFE: Duration = DAY.saturating_mul(14);
+/// How long everything that descends from one sign-in lives at most.
+pub const FAMILY_LIFE: Duration = DAY.saturating_mul(90);
 
 const BAD_TOKEN: ApiError =
     ApiError::Unauthorized("the access token is not valid, or not any more; sign in again");
@@ -45,16 +62,32 @@ pub enum KeyError {
     },
 }
 
-/// Issues and verifies access tokens.
+const BAD_REFRESH: ApiError =
+    ApiError::Unauthorized("the refresh token is not valid, or not any more; sign in again");
+
+/// Issues, renews, revokes and verifies tokens.
 pub struct Tokens {
     db: Db,
     keys: Keyring,
     verified: Cache,
-    life: Duration,
+    families: Families,
+    lives: Lives,
+}
+
+/// An access token and the refresh token that renews it.
+pub struct Pair {
+    /// The access token.
+    pub access: String,
+    /// How long it is valid, in seconds.
+    pub seconds: i64,
+    /// When it expires, in Unix seconds.
+    pub expires: i64,
+    /// The refresh token.
+    pub refresh: String,
 }
 
 impl Tokens {
-    /// Reads the keys; the first node makes one.
+    /// Reads the keys, of which the first node makes one, and what is not valid any more. `life` is that of an access token.
     pub async fn load(db: Db, life: Duration) -> Result<Self, KeyError> {
         let mut stored = keys::all(&db).await?;
         if stored.is_empty() {
@@ -62,44 +95,152 @@ impl Tokens {
             keys::add_first(&db, &fresh).await?;
             stored = keys::all(&db).await?;
         }
-        let keys = Keyring::new(&stored)?;
         Ok(Self {
             db,
-            keys,
+            keys: Keyring::new(&stored)?,
             verified: Cache::default(),
-            life,
+            families: Families::default(),
+            lives: Lives {
+                family: FAMILY_LIFE,
+                refresh: REFRESH_LIFE,
+                access: life,
+            },
         })
     }
 
-    /// How long a token is valid.
-    pub const fn life(&self) -> Duration {
-        self.life
+    /// Learns, for as long as it is polled, what other nodes renewed and revoked, and of new keys.
+    pub async fn follow(&self) {
+        let mut pace = tokio::time::interval(READ_EVERY);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut read_to = ReadTo::default();
+        let mut keys_read = Instant::now();
+        loop {
+            pace.tick().await;
+            let began = Instant::now();
+            match tokio::time::timeout(READ_LIMIT, self.read_changes(&read_to)).await {
+                Ok(Ok(to)) => {
+                    read_to = to;
+                    self.families.noted_all(began);
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(error = %error, "What was revoked could not be read");
+                }
+                Err(_elapsed) => tracing::debug!("What was revoked could not be read in time"),
+            }
+            if keys_read.elapsed() >= KEYS_EVERY {
+                keys_read = began;
+                if let Err(error) = self.read_keys().await {
+                    tracing::debug!(error = %error, "The keys of access tokens could not be read");
+                }
+            }
+        }
     }
 
-    /// A token for a caller, and the second at which it expires.
-    pub fn issue(&self, caller: &Caller, family: FamilyId) -> Result<(String, i64), ApiError> {
-        let now = Utc::now().timestamp();
-        let expires = now.saturating_add(i64::try_from(self.life.as_secs()).unwrap_or(i64::MAX));
-        let claims = Claims::new(caller, family, now, expires);
-        let token = self.keys.sign(&claims).map_err(ApiError::internal)?;
-        Ok((token, expires))
+    async fn read_changes(&self, behind: &ReadTo) -> Result<ReadTo, DbError> {
+        let (changed, read_to) = tokens::changed_families(&self.db, behind).await?;
+        for (family, state) in changed {
+            self.families.note(family, state);
+        }
+        Ok(read_to)
+    }
+
+    /// Signs a user in whose password was checked against this hash.
+    pub async fn begin(
+        &self,
+        user: PrincipalId,
+        password_hash: &str,
+    ) -> Result<Option<Pair>, ApiError> {
+        let (refresh, hash) = refresh_token()?;
+        let grant = tokens::start_family(&self.db, user, password_hash, &hash, self.lives).await?;
+        grant.map(|grant| self.pair(&grant, refresh)).transpose()
+    }
+
+    /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in.
+    pub async fn renew(&self, refresh: &str) -> Result<Pair, ApiError> {
+        let spent = hash_of(refresh);
+        let (fresh, hash) = refresh_token()?;
+        let Some(grant) = tokens::renew(&self.db, &spent, &hash, self.lives).await? else {
+            self.revoke_by(&spent, true).await?;
+            return Err(BAD_REFRESH);
+        };
+        let state = FamilyState {
+            accepted: Some(grant.generation),
+            relevant_seconds: self.lives.access.as_secs_f64(),
+        };
+        self.families.note(grant.family, state);
+        self.pair(&grant, fresh)
+    }
+
+    /// Ends the sign-in that a refresh token descends from.
+    pub async fn revoke(&self, refresh: &str) -> Result<(), ApiError> {
+        let is_ended = self.revoke_by(&hash_of(refresh), false).await?;
+        is_ended.then_some(()).ok_or(BAD_REFRESH)
+    }
+
+    /// True when the token was one that could still be exchanged.
+    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<bool, ApiError> {
+        let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
+            return Ok(false);
+        };
+        let state = FamilyState {
+            accepted: None,
+            relevant_seconds: self.lives.access.as_secs_f64(),
+        };
+        self.families.note(revoked.family, state);
+        if !revoked.by_live_token {
+            tracing::warn!(
+                family = %revoked.family,
+                "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
+            );
+        }
+        Ok(revoked.by_live_token)
+    }
+
+    fn pair(&self, grant: &Grant, refresh: String) -> Result<Pair, ApiError> {
+        let claims = Claims::new(grant, Utc::now().timestamp());
+        Ok(Pair {
+            access: self.keys.sign(&claims).map_err(ApiError::internal)?,
+            seconds: grant.access_seconds,
+            expires: claims.exp,
+            refresh,
+        })
     }
 
     /// Whose token it is.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
+        let verified = self.signed(token).await?;
+        let (family, generation) = (verified.family, verified.generation);
+        if !self.families.is_current(Instant::now()) {
+            let state = tokens::family_state(&self.db, family).await?;
+            self.families.note(family, state);
+        }
+        if self.families.accepts(family, generation) {
+            Ok(verified.caller)
+        } else {
+            Err(BAD_TOKEN)
+        }
+    }
+
+    /// What a token says, if one of our keys signed it and it has not expired.
+    async fn signed(&self, token: &str) -> Result<Verified, ApiError> {
         let now = Utc::now().timestamp();
         let fingerprint: [u8; 32] = Sha256::digest(token).into();
-        if let Some(caller) = self.verified.find(&fingerprint, now) {
-            return Ok(caller);
+        if let Some(verified) = self.verified.find(&fingerprint, now) {
+            return Ok(verified);
         }
         let kid = keyring::key_id(token).ok_or(BAD_TOKEN)?;
         if !self.keys.knows(&kid) {
             self.reread().await?;
         }
         let claims = self.keys.verify(token, &kid).ok_or(BAD_TOKEN)?;
-        let (caller, expires) = claims.caller().ok_or(BAD_TOKEN)?;
-        self.verified.keep(fingerprint, &caller, expires, now);
-        Ok(caller)
+        let verified = claims.verified().ok_or(BAD_TOKEN)?;
+        self.verified.keep(fingerprint, &verified, now);
+        Ok(verified)
+    }
+
+    /// The public halves of the keys (RFC 7517), for whoever wants to verify tokens by itself.
+    pub fn public_keys(&self) -> serde_json::Value {
+        self.keys.public()
     }
 
     /// Reads the keys again: once for everybody who came before the read, and not more than once a second.
@@ -110,19 +251,36 @@ impl Tokens {
             return Ok(());
         }
         tokio::time::sleep_until(*last + REREAD_PAUSE).await;
-        let stored = keys::all(&self.db).await?;
-        self.keys.replace(&stored).map_err(ApiError::internal)?;
+        self.read_keys().await.map_err(|error| match error {
+            KeyError::Database(error) => error.into(),
+            other => ApiError::internal(other),
+        })?;
         *last = tokio::time::Instant::now();
         Ok(())
     }
+
+    async fn read_keys(&self) -> Result<(), KeyError> {
+        self.keys.replace(&keys::all(&self.db).await?)
+    }
+}
+
+/// Makes a key that signs from now on. Nodes take it into use within seconds; tokens of the earlier ones stay valid until they expire.
+pub async fn rotate_keys(db: &Db) -> Result<String, KeyError> {
+    let fresh = keyring::generate()?;
+    keys::rotate(db, &fresh).await?;
+    Ok(fresh.kid)
 }
 
 /// A refresh token, and the hash of it that is stored.
-pub fn refresh_token() -> Result<(String, Vec<u8>), ApiError> {
+fn refresh_token() -> Result<(String, Vec<u8>), ApiError> {
     let mut bytes = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_unspecified| ApiError::internal("the system gives no random bytes"))?;
     let token = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = Sha256::digest(&token).to_vec();
+    let hash = hash_of(&token);
     Ok((token, hash))
+}
+
+fn hash_of(refresh: &str) -> Vec<u8> {
+    Sha256::digest(refresh).to_vec()
 }

@@ -6,10 +6,11 @@ use tokio::time::MissedTickBehavior;
 use warren_common::blobs::Blobs;
 use warren_common::store::chores::{self, Chore};
 use warren_common::store::retention::{self, Step, Walk};
-use warren_common::store::{Db, DbError, batches};
+use warren_common::store::{Db, DbError, batches, keys};
 use warren_common::telemetry::{chain, metrics};
 
 use super::blobs::{remove_expired_transfers, remove_over_contents};
+use crate::auth::tokens::FAMILY_LIFE;
 use crate::config::RetentionConfig;
 
 /// Batches that one statement forgets.
@@ -68,6 +69,7 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     walk("workers", |at| retention::workers(db, at, keep.workers)).await;
     // Not a walk: one step after the other takes what expired first.
     walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
+    remove_keys(db).await;
     if let Err(error) = remove_batches(db, keep.batches).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Old batches could not all be removed");
@@ -79,6 +81,14 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     if let Err(error) = remove_expired_transfers(db, blobs).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Expired transfers could not all be removed");
+    }
+}
+
+/// Retired keys whose last token has expired: none outlives the family that it belongs to.
+async fn remove_keys(db: &Db) {
+    match keys::remove_retired(db, FAMILY_LIFE).await {
+        Ok(removed) => metrics().removed("signing_keys", removed),
+        Err(error) => tracing::debug!(error = %error, "The retention of signing_keys was put off"),
     }
 }
 

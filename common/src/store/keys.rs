@@ -1,5 +1,7 @@
 //! Table `signing_keys`.
 
+use std::time::Duration;
+
 use super::{Db, DbError};
 
 /// A key of access tokens.
@@ -45,4 +47,30 @@ pub async fn add_first(db: &Db, key: &SigningKey) -> Result<(), DbError> {
     )
     .await?;
     tx.commit("keys::add_first").await
+}
+
+/// Makes a key the one that signs, and retires those that did. Whoever holds tokens of theirs goes on with them.
+pub async fn rotate(db: &Db, key: &SigningKey) -> Result<(), DbError> {
+    const SQL: &str = "-- keys::rotate
+        WITH retired AS (
+            UPDATE signing_keys SET retired_at = now() WHERE retired_at IS NULL
+        )
+        INSERT INTO signing_keys (kid, algorithm, private_der, public_x, public_y) VALUES ($1, 'ES256', $2, $3, $4)";
+    let mut conn = db.conn().await?;
+    conn.execute(
+        "keys::rotate",
+        SQL,
+        &[&key.kid, &key.private_der, &key.public_x, &key.public_y],
+    )
+    .await
+    .map(drop)
+}
+
+/// Removes keys that were retired longer than `keep` ago.
+pub async fn remove_retired(db: &Db, keep: Duration) -> Result<u64, DbError> {
+    const SQL: &str = "-- keys::remove_retired
+        DELETE FROM signing_keys WHERE retired_at < now() - $1 * interval '1 second'";
+    let mut conn = db.conn().await?;
+    conn.execute("keys::remove_retired", SQL, &[&keep.as_secs_f64()])
+        .await
 }

@@ -34,6 +34,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0006_services",
         include_str!("../../../migrations/0006_services.sql"),
     ),
+    (
+        7,
+        "0007_tokens",
+        include_str!("../../../migrations/0007_tokens.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

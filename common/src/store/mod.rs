@@ -17,6 +17,7 @@ pub mod services;
 pub mod sessions;
 pub mod snapshots;
 pub mod sweep;
+pub mod tokens;
 pub mod transfers;
 pub mod workers;
 

@@ -1,7 +1,7 @@
-//! Tables `principals`, `local_users`, `token_families` and `refresh_tokens`.
+//! Tables `principals` and `local_users`.
 
 use super::{Db, DbError};
-use crate::id::{FamilyId, PrincipalId};
+use crate::id::PrincipalId;
 
 /// Source of principals whose password Warren keeps.
 pub const LOCAL: &str = "local";
@@ -54,42 +54,4 @@ pub async fn add_local_user(db: &Db, name: &str, password_hash: &str) -> Result<
         )
         .await?;
     Ok(added == 1)
-}
-
-/// Starts a token family with its first refresh token.
-pub async fn start_family(
-    db: &Db,
-    family: FamilyId,
-    principal: PrincipalId,
-    refresh_hash: &[u8],
-    lives: Lives,
-) -> Result<(), DbError> {
-    const SQL: &str = "-- principals::start_family
-        WITH family AS (
-            INSERT INTO token_families (id, principal_id, expires_at)
-            VALUES ($1, $2, now() + $4 * interval '1 second') RETURNING id
-        )
-        INSERT INTO refresh_tokens (hash, family_id, expires_at)
-        SELECT $3, id, now() + $5 * interval '1 second' FROM family";
-    let params: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
-        &family.uuid(),
-        &principal.uuid(),
-        &refresh_hash,
-        &lives.family_seconds,
-        &lives.refresh_seconds,
-    ];
-    db.conn()
-        .await?
-        .execute("principals::start_family", SQL, params)
-        .await
-        .map(drop)
-}
-
-/// How long the tokens of a sign-in live.
-#[derive(Debug, Clone, Copy)]
-pub struct Lives {
-    /// The whole family, in seconds.
-    pub family_seconds: f64,
-    /// One refresh token, in seconds.
-    pub refresh_seconds: f64,
 }

@@ -95,26 +95,32 @@ impl House {
     ///
     /// When the user cannot be made.
     pub async fn user(&self, name: &str) -> Client {
+        self.administer(&["users", "add", name], &format!("{PASSWORD}\n"))
+            .await;
+        Client::anonymous(self.apis[0].addr)
+            .login(name, PASSWORD)
+            .await
+    }
+
+    /// Does what an operator does with `warren-api` and these arguments, typing `input`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not succeed.
+    pub async fn administer(&self, arguments: &[&str], input: &str) {
         let mut command = tokio::process::Command::new(crate::process::program("warren-api"));
         command
-            .args(["users", "add", name])
-            .envs(self.shared_env(self.database.server));
-        command
+            .args(arguments)
+            .envs(self.shared_env(self.database.server))
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::null());
         let mut child = command.spawn().expect("warren-api runs");
         let mut stdin = child.stdin.take().expect("its input is ours");
-        tokio::io::AsyncWriteExt::write_all(&mut stdin, format!("{PASSWORD}\n").as_bytes())
-            .await
-            .expect("it reads the password");
+        // One that asks for nothing may have ended by now.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
         drop(stdin);
-        assert!(
-            child.wait().await.expect("it ends").success(),
-            "the user {name} cannot be made"
-        );
-        Client::anonymous(self.apis[0].addr)
-            .login(name, PASSWORD)
-            .await
+        let ended = child.wait().await.expect("it ends");
+        assert!(ended.success(), "warren-api {arguments:?}: {ended}");
     }
 
     /// Asks the test's own question of the database.

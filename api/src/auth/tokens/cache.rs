@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::auth::Caller;
+use super::claims::Verified;
 
 /// Tokens remembered at most.
 const ROOM: usize = 4096;
@@ -13,22 +13,24 @@ type Fingerprint = [u8; 32];
 /// Verified tokens by their SHA-256, until they expire.
 #[derive(Default)]
 pub(super) struct Cache {
-    known: Mutex<HashMap<Fingerprint, (Caller, i64)>>,
+    known: Mutex<HashMap<Fingerprint, Verified>>,
 }
 
 impl Cache {
-    /// Whose token it is, if it was verified and has not expired.
-    pub(super) fn find(&self, token: &Fingerprint, now: i64) -> Option<Caller> {
+    /// What a token came to, if it was verified and has not expired.
+    pub(super) fn find(&self, token: &Fingerprint, now: i64) -> Option<Verified> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (caller, expires) = known.get(token)?;
-        (now < *expires).then(|| caller.clone())
+        known
+            .get(token)
+            .filter(|verified| now < verified.expires)
+            .cloned()
     }
 
     /// Remembers a token. When there is no room, the expired go first, then anybody.
-    pub(super) fn keep(&self, token: Fingerprint, caller: &Caller, expires: i64, now: i64) {
+    pub(super) fn keep(&self, token: Fingerprint, verified: &Verified, now: i64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= ROOM {
-            known.retain(|_token, (_caller, expires)| now < *expires);
+            known.retain(|_token, verified| now < verified.expires);
         }
         if known.len() >= ROOM {
             let mut place = 0_usize;
@@ -37,27 +39,33 @@ impl Cache {
                 place.is_multiple_of(2)
             });
         }
-        known.insert(token, (caller.clone(), expires));
+        known.insert(token, verified.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use warren_common::id::PrincipalId;
+    use crate::auth::Caller;
+    use warren_common::id::{FamilyId, PrincipalId};
 
-    fn caller() -> Caller {
-        Caller {
-            id: PrincipalId::new(),
-            name: "ana".to_owned(),
+    fn ana() -> Verified {
+        Verified {
+            caller: Caller {
+                id: PrincipalId::new(),
+                name: "ana".to_owned(),
+            },
+            family: FamilyId::new(),
+            generation: 0,
+            expires: 100,
         }
     }
 
     #[test]
     fn a_token_is_forgotten_when_it_expires() {
         let cache = Cache::default();
-        let ana = caller();
-        cache.keep([1; 32], &ana, 100, 0);
+        let ana = ana();
+        cache.keep([1; 32], &ana, 0);
         assert_eq!(cache.find(&[1; 32], 99), Some(ana));
         assert_eq!(cache.find(&[1; 32], 100), None);
         assert_eq!(cache.find(&[2; 32], 0), None);
@@ -66,11 +74,11 @@ mod tests {
     #[test]
     fn it_does_not_grow_without_bound() {
         let cache = Cache::default();
-        let ana = caller();
+        let ana = ana();
         for number in 0..3 * u32::try_from(ROOM).unwrap() {
             let mut token = [0; 32];
             token[..4].copy_from_slice(&number.to_be_bytes());
-            cache.keep(token, &ana, 100, 0);
+            cache.keep(token, &ana, 0);
         }
         assert!(cache.known.lock().unwrap().len() <= ROOM);
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use warren_common::id::{FamilyId, PrincipalId};
+use warren_common::store::tokens::Grant;
 
 use crate::auth::Caller;
 
@@ -30,35 +31,53 @@ pub(super) struct Claims {
     pub(super) jti: String,
     /// The sign-in that it descends from.
     pub(super) sid: FamilyId,
+    /// How often that had been renewed.
+    #[serde(default, rename = "gen")]
+    pub(super) generation: i32,
     /// Roles of the caller; none are known yet.
     #[serde(default)]
     pub(super) roles: Vec<String>,
 }
 
+/// What a valid token comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) caller: Caller,
+    pub(super) family: FamilyId,
+    pub(super) generation: i32,
+    /// Unix seconds.
+    pub(super) expires: i64,
+}
+
 impl Claims {
-    /// What a token for this caller says.
-    pub(super) fn new(caller: &Caller, family: FamilyId, now: i64, expires: i64) -> Self {
+    /// What a token says that is issued now, in Unix seconds.
+    pub(super) fn new(grant: &Grant, now: i64) -> Self {
         Self {
             iss: WARREN.to_owned(),
             aud: WARREN.to_owned(),
-            sub: caller.id.to_string(),
-            name: caller.name.clone(),
+            sub: grant.principal.to_string(),
+            name: grant.name.clone(),
             iat: now,
             nbf: now,
-            exp: expires,
+            exp: now.saturating_add(grant.access_seconds),
             jti: Uuid::new_v4().to_string(),
-            sid: family,
+            sid: grant.family,
+            generation: grant.generation,
             roles: Vec::new(),
         }
     }
 
-    /// Whose token it is, and until when.
-    pub(super) fn caller(self) -> Option<(Caller, i64)> {
+    /// Whose token it is; none when no principal can have such an id.
+    pub(super) fn verified(self) -> Option<Verified> {
         let id: PrincipalId = self.sub.parse().ok()?;
-        let caller = Caller {
-            id,
-            name: self.name,
-        };
-        Some((caller, self.exp))
+        Some(Verified {
+            caller: Caller {
+                id,
+                name: self.name,
+            },
+            family: self.sid,
+            generation: self.generation,
+            expires: self.exp,
+        })
     }
 }

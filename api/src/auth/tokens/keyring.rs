@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use jsonwebtoken::errors::Error as JwtError;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,6 +23,7 @@ const LEEWAY: u64 = 5;
 
 struct Key {
     kid: String,
+    public: Value,
     signs: EncodingKey,
     verifies: DecodingKey,
 }
@@ -81,6 +83,13 @@ impl Keyring {
         Some(data.claims)
     }
 
+    /// The public halves as a JSON Web Key Set.
+    pub(super) fn public(&self) -> Value {
+        let keys = self.keys();
+        let public: Vec<&Value> = keys.iter().map(|key| &key.public).collect();
+        json!({ "keys": public })
+    }
+
     fn keys(&self) -> Arc<Vec<Key>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&keys)
@@ -122,6 +131,15 @@ fn read(stored: &[SigningKey]) -> Result<Arc<Vec<Key>>, KeyError> {
             })?;
         Ok(Key {
             kid: key.kid.clone(),
+            public: json!({
+                "kty": "EC",
+                "crv": "P-256",
+                "use": "sig",
+                "alg": "ES256",
+                "kid": key.kid,
+                "x": key.public_x,
+                "y": key.public_y,
+            }),
             signs: EncodingKey::from_ec_der(&key.private_der),
             verifies,
         })
@@ -132,19 +150,21 @@ fn read(stored: &[SigningKey]) -> Result<Arc<Vec<Key>>, KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Caller;
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use chrono::Utc;
     use warren_common::id::{FamilyId, PrincipalId};
+    use warren_common::store::tokens::Grant;
 
     fn claims() -> Claims {
-        let caller = Caller {
-            id: PrincipalId::new(),
+        let grant = Grant {
+            principal: PrincipalId::new(),
             name: "ana".to_owned(),
+            family: FamilyId::new(),
+            generation: 0,
+            access_seconds: 60,
         };
-        let now = Utc::now().timestamp();
-        Claims::new(&caller, FamilyId::new(), now, now + 60)
+        Claims::new(&grant, Utc::now().timestamp())
     }
 
     fn accepted(ring: &Keyring, token: &str) -> bool {

@@ -1,0 +1,26 @@
+//! `POST /login/refreshToken`
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::AccessTokenResponse;
+use crate::app::Shared;
+use crate::error::ApiError;
+use crate::extract::SmallBody;
+
+/// What is exchanged.
+#[derive(Deserialize)]
+pub struct Renewal {
+    #[serde(rename = "refreshToken")]
+    refresh_token: String,
+}
+
+/// Exchanges a refresh token for a new pair; the pair before stops working.
+pub async fn renew(
+    State(app): State<Shared>,
+    SmallBody(renewal): SmallBody<Renewal>,
+) -> Result<Json<AccessTokenResponse>, ApiError> {
+    let pair = app.tokens.renew(&renewal.refresh_token).await?;
+    Ok(Json(pair.into()))
+}

@@ -1,0 +1,228 @@
+//! Tables `token_families` and `refresh_tokens`: sign-ins, and what became of their tokens.
+//!
+//! A family is one sign-in with all that descends from it. Each renewal begins its next generation; access tokens of an earlier one
+//! are not accepted any more. So a node needs to know two things of a family to judge any of its tokens, however often it was renewed.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::{Db, DbError};
+use crate::id::{FamilyId, PrincipalId};
+
+/// How long the tokens of a sign-in live.
+#[derive(Debug, Clone, Copy)]
+pub struct Lives {
+    /// The whole family.
+    pub family: Duration,
+    /// One refresh token.
+    pub refresh: Duration,
+    /// One access token.
+    pub access: Duration,
+}
+
+/// What an access token may be issued for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Who signed in.
+    pub principal: PrincipalId,
+    /// Shown as owner.
+    pub name: String,
+    /// The sign-in.
+    pub family: FamilyId,
+    /// How often it was renewed.
+    pub generation: i32,
+    /// How long the access token may live, in seconds: not beyond its family.
+    pub access_seconds: i64,
+}
+
+/// What is known of a family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FamilyState {
+    /// Access tokens of this generation are accepted; none when none are.
+    pub accepted: Option<i32>,
+    /// How many seconds from now on there may be access tokens of it that have not expired.
+    pub relevant_seconds: f64,
+}
+
+const GRANTED: &str = "principal_id, subject, family_id, generation,
+               floor(extract(epoch FROM access_until - now()))::int8 AS access_seconds";
+
+/// Starts a family with its first refresh token. None when the user was disabled, or has another password by now.
+pub async fn start_family(
+    db: &Db,
+    principal: PrincipalId,
+    password_hash: &str,
+    refresh_hash: &[u8],
+    lives: Lives,
+) -> Result<Option<Grant>, DbError> {
+    // The lock has a change of the user wait for this family, which it then revokes with the others.
+    let sql = format!(
+        "-- tokens::start_family
+        WITH owner AS (
+            SELECT p.id, p.subject FROM principals p JOIN local_users u ON u.principal_id = p.id
+             WHERE p.id = $1 AND p.disabled_at IS NULL AND u.password_hash = $2 FOR SHARE OF p, u
+        ), family AS (
+            INSERT INTO token_families (id, principal_id, expires_at, access_until)
+            SELECT $3, id, now() + $5 * interval '1 second', now() + least($5, $7) * interval '1 second' FROM owner
+            RETURNING id AS family_id, principal_id, generation, expires_at, access_until
+        ), token AS (
+            INSERT INTO refresh_tokens (hash, family_id, expires_at)
+            SELECT $4, family_id, least(expires_at, now() + $6 * interval '1 second') FROM family
+        )
+        SELECT {GRANTED} FROM family, owner"
+    );
+    let params: &[&(dyn ToSql + Sync)] = &[
+        &principal.uuid(),
+        &password_hash,
+        &FamilyId::new().uuid(),
+        &refresh_hash,
+        &lives.family.as_secs_f64(),
+        &lives.refresh.as_secs_f64(),
+        &lives.access.as_secs_f64(),
+    ];
+    let mut conn = db.conn().await?;
+    let rows = conn.query("tokens::start_family", &sql, params).await?;
+    Ok(rows.first().map(grant))
+}
+
+/// Exchanges a refresh token for the next one. None when it is not valid, or not any more.
+pub async fn renew(
+    db: &Db,
+    spent_hash: &[u8],
+    fresh_hash: &[u8],
+    lives: Lives,
+) -> Result<Option<Grant>, DbError> {
+    let sql = format!(
+        "-- tokens::renew
+        WITH spent AS (
+            UPDATE refresh_tokens SET spent_at = now()
+             WHERE hash = $1 AND spent_at IS NULL AND expires_at > now() RETURNING family_id
+        ), family AS (
+            UPDATE token_families f
+               SET generation = f.generation + 1, changed = pg_current_xact_id(),
+                   access_until = least(f.expires_at, now() + $4 * interval '1 second')
+              FROM spent s, principals p
+             WHERE f.id = s.family_id AND f.revoked_at IS NULL AND f.expires_at > now()
+               AND p.id = f.principal_id AND p.disabled_at IS NULL
+            RETURNING f.id AS family_id, f.principal_id, p.subject, f.generation, f.expires_at, f.access_until
+        ), token AS (
+            INSERT INTO refresh_tokens (hash, family_id, expires_at)
+            SELECT $2, family_id, least(expires_at, now() + $3 * interval '1 second') FROM family
+        )
+        SELECT {GRANTED} FROM family"
+    );
+    let params: &[&(dyn ToSql + Sync)] = &[
+        &spent_hash,
+        &fresh_hash,
+        &lives.refresh.as_secs_f64(),
+        &lives.access.as_secs_f64(),
+    ];
+    let mut conn = db.conn().await?;
+    let rows = conn.query("tokens::renew", &sql, params).await?;
+    Ok(rows.first().map(grant))
+}
+
+fn grant(row: &Row) -> Grant {
+    Grant {
+        principal: PrincipalId::from_uuid(row.get("principal_id")),
+        name: row.get("subject"),
+        family: FamilyId::from_uuid(row.get("family_id")),
+        generation: row.get("generation"),
+        access_seconds: row.get("access_seconds"),
+    }
+}
+
+/// A family that was revoked by one of its refresh tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// Which.
+    pub family: FamilyId,
+    /// The token could still have been exchanged. If not, somebody has used it before.
+    pub by_live_token: bool,
+}
+
+/// Revokes the family of a refresh token; `None` when that is unknown or expired, or the family was revoked before.
+///
+/// `only_spent`: leaves a token alone that has not been exchanged. One that comes a second time was copied, and nobody can tell which
+/// of the two is its owner.
+pub async fn revoke(
+    db: &Db,
+    refresh_hash: &[u8],
+    only_spent: bool,
+) -> Result<Option<Revoked>, DbError> {
+    const SQL: &str = "-- tokens::revoke
+        UPDATE token_families f SET revoked_at = now(), changed = pg_current_xact_id()
+          FROM refresh_tokens t
+         WHERE t.hash = $1 AND t.expires_at > now() AND (t.spent_at IS NOT NULL OR NOT $2)
+           AND f.id = t.family_id AND f.revoked_at IS NULL AND f.expires_at > now()
+        RETURNING f.id, t.spent_at IS NULL AS by_live_token";
+    let mut conn = db.conn().await?;
+    let rows = conn
+        .query("tokens::revoke", SQL, &[&refresh_hash, &only_spent])
+        .await?;
+    Ok(rows.first().map(|row| Revoked {
+        family: FamilyId::from_uuid(row.get("id")),
+        by_live_token: row.get("by_live_token"),
+    }))
+}
+
+/// How far the changes of families have been read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadTo(Option<String>);
+
+const STATE: &str =
+    "CASE WHEN f.revoked_at IS NULL AND f.expires_at > now() THEN f.generation END AS accepted,
+               extract(epoch FROM coalesce(f.access_until, f.expires_at) - now())::float8 AS relevant_seconds";
+
+/// What was renewed or revoked by transactions that had not ended when `behind` was given out, with what may still be of interest.
+/// Some of it is told twice, nothing is missed, however long a transaction took.
+pub async fn changed_families(
+    db: &Db,
+    behind: &ReadTo,
+) -> Result<(Vec<(FamilyId, FamilyState)>, ReadTo), DbError> {
+    let sql = format!(
+        "-- tokens::changed_families
+        SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS read_to, f.id, {STATE}
+          FROM (VALUES (1)) one
+          LEFT JOIN token_families f
+            ON f.changed IS NOT NULL AND f.changed >= coalesce($1, '0')::xid8
+           AND coalesce(f.access_until, f.expires_at) > now() - interval '1 minute'"
+    );
+    let mut conn = db.conn().await?;
+    let rows = conn
+        .query("tokens::changed_families", &sql, &[&behind.0])
+        .await?;
+    let read_to = rows.first().map(|row| row.get("read_to"));
+    let changed = rows.iter().filter_map(|row| {
+        let family: Option<Uuid> = row.get("id");
+        Some((FamilyId::from_uuid(family?), state(row)))
+    });
+    Ok((changed.collect(), ReadTo(read_to)))
+}
+
+/// What is known of one family now; a family that is no more accepts nothing.
+pub async fn family_state(db: &Db, family: FamilyId) -> Result<FamilyState, DbError> {
+    let sql =
+        format!("-- tokens::family_state\nSELECT {STATE} FROM token_families f WHERE f.id = $1");
+    let mut conn = db.conn().await?;
+    let rows = conn
+        .query("tokens::family_state", &sql, &[&family.uuid()])
+        .await?;
+    Ok(rows.first().map_or(
+        FamilyState {
+            accepted: None,
+            relevant_seconds: 0.0,
+        },
+        state,
+    ))
+}
+
+fn state(row: &Row) -> FamilyState {
+    FamilyState {
+        accepted: row.get("accepted"),
+        relevant_seconds: row.get("relevant_seconds"),
+    }
+}
