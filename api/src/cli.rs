@@ -1,4 +1,4 @@
-//! The program: serve, migrate, add users, rotate keys, probe.
+//! The program: serve, migrate, manage users and keys, probe.
 
 mod users;
 
@@ -56,7 +56,17 @@ struct MigrateConfig {
 #[derive(Debug, Subcommand)]
 enum UsersTask {
     /// Add a user; the password is asked for, or read from the first line of the input
-    Add(AddUser),
+    Add(OneUser),
+    /// Show the users
+    List(ListUsers),
+    /// Refuse a user from now on, and end its sign-ins
+    Disable(OneUser),
+    /// Let a user that was disabled sign in again
+    Enable(OneUser),
+    /// Set another password, read as by add, and end the sign-ins with the one before
+    SetPassword(OneUser),
+    /// Remove a user for good; what it owns is kept, and nobody else gets its name
+    Delete(OneUser),
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,11 +84,23 @@ struct RotateKeys {
     telemetry: TelemetryConfig,
 }
 
-/// A user to be added.
+/// Whom it is about.
 #[derive(Debug, Args)]
-struct AddUser {
+struct OneUser {
     /// Name that the user signs in with
     name: String,
+    #[command(flatten)]
+    database: DatabaseConfig,
+    #[command(flatten)]
+    telemetry: TelemetryConfig,
+}
+
+/// How they are shown.
+#[derive(Debug, Args)]
+struct ListUsers {
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     database: DatabaseConfig,
     #[command(flatten)]
@@ -136,10 +158,7 @@ fn perform(task: Task) -> Result<(), CliError> {
             config.admin.validate()?;
             errand(async { Ok(prepare_database(&config.database, &config.admin).await?) }).map(drop)
         }
-        Task::Users(UsersTask::Add(user)) => {
-            telemetry::start(&user.telemetry)?;
-            errand(async { Ok(users::add(&user.name, &user.database).await?) })
-        }
+        Task::Users(task) => manage_users(task),
         Task::Keys(KeysTask::Rotate(keys)) => {
             telemetry::start(&keys.telemetry)?;
             errand(async {
@@ -151,6 +170,27 @@ fn perform(task: Task) -> Result<(), CliError> {
         }
         Task::Probe(listen) => Ok(telemetry::ask_ready(listen.address)?),
     }
+}
+
+fn manage_users(task: UsersTask) -> Result<(), CliError> {
+    let (UsersTask::Add(OneUser { telemetry, .. })
+    | UsersTask::List(ListUsers { telemetry, .. })
+    | UsersTask::Disable(OneUser { telemetry, .. })
+    | UsersTask::Enable(OneUser { telemetry, .. })
+    | UsersTask::SetPassword(OneUser { telemetry, .. })
+    | UsersTask::Delete(OneUser { telemetry, .. })) = &task;
+    telemetry::start(telemetry)?;
+    errand(async {
+        let done = match task {
+            UsersTask::Add(user) => users::add(&user.name, &user.database).await,
+            UsersTask::List(list) => users::list(list.json, &list.database).await,
+            UsersTask::Disable(user) => users::allow(&user.name, false, &user.database).await,
+            UsersTask::Enable(user) => users::allow(&user.name, true, &user.database).await,
+            UsersTask::SetPassword(user) => users::set_password(&user.name, &user.database).await,
+            UsersTask::Delete(user) => users::delete(&user.name, &user.database).await,
+        };
+        Ok(done?)
+    })
 }
 
 /// Does something short.

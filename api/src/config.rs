@@ -11,8 +11,10 @@ use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
 
-/// Fewest characters of a password.
-pub const SHORTEST_PASSWORD: usize = 8;
+use crate::auth::password_rules::judge;
+
+/// The name of the first user.
+pub(crate) const ADMIN: &str = "admin";
 
 /// Two settings that do not go together, or one out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,13 +62,11 @@ pub struct AdminConfig {
 impl AdminConfig {
     /// Refuses what clap cannot judge.
     pub fn validate(&self) -> Result<(), BadSetting> {
-        match &self.password {
-            Some(password) if password.reveal().chars().count() < SHORTEST_PASSWORD => {
-                let problem = format!("must have at least {SHORTEST_PASSWORD} characters");
-                Err(BadSetting::new("WARREN_ADMIN_PASSWORD", problem))
-            }
-            _ => Ok(()),
-        }
+        let Some(password) = &self.password else {
+            return Ok(());
+        };
+        judge(password.reveal(), ADMIN)
+            .map_err(|unfit| BadSetting::new("WARREN_ADMIN_PASSWORD", unfit.to_string()))
     }
 }
 

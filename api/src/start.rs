@@ -1,5 +1,6 @@
 //! From settings to a node that answers, and back to silence.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::activity::Activity;
 use crate::app::{App, Shared};
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
-use crate::config::{AdminConfig, ApiConfig, BadSetting};
+use crate::config::{ADMIN, AdminConfig, ApiConfig, BadSetting};
 use crate::ready::Ready;
 use crate::services::targets::Targets;
 use crate::streams::Streams;
@@ -34,8 +35,6 @@ const SERVERS_WAIT: Duration = Duration::from_secs(15);
 const SERVERS_PAUSE: Duration = Duration::from_millis(250);
 /// How long answers may take to leave after everybody was told to go.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// The name of the first user.
-const ADMIN: &str = "admin";
 
 /// Why the API does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -283,8 +282,9 @@ async fn serve(app: &Shared, listener: TcpListener, stop: Stop) -> Result<(), St
         // Nobody looks at a connection that has no room: the system closes it when its reader takes nothing for so long.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, stalled);
     });
-    let server = axum::serve(listener, router::build(Arc::clone(app)))
-        .with_graceful_shutdown(stop.soft.clone().cancelled_owned());
+    let router = router::build(Arc::clone(app)).into_make_service_with_connect_info::<SocketAddr>();
+    let server =
+        axum::serve(listener, router).with_graceful_shutdown(stop.soft.clone().cancelled_owned());
     let sent_away = async {
         stop.hard.cancelled().await;
         tokio::time::sleep(LAST_ANSWERS).await;

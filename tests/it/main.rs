@@ -35,6 +35,7 @@ mod snapshots;
 mod storm;
 mod tokens;
 mod upgrades;
+mod users;
 mod waiting;
 mod worker_faults;
 mod workspace;

@@ -1,6 +1,8 @@
 //! Who is calling.
 
 pub mod password;
+pub mod password_rules;
+pub mod throttle;
 pub mod tokens;
 
 use axum::extract::FromRequestParts;

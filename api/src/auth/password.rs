@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
 
@@ -35,18 +35,34 @@ impl Default for Passwords {
     }
 }
 
+/// Leave to check one password.
+pub struct Turn {
+    _place: OwnedSemaphorePermit,
+}
+
 impl Passwords {
-    /// True when the password fits the hash; without a hash never, after the same time.
-    pub async fn fits(&self, password: String, hash: Option<String>) -> Result<bool, ApiError> {
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        let turn = tokio::time::timeout(TURN_WAIT, turn)
-            .await
-            .map_err(|_elapsed| ApiError::unavailable("too many are signing in at once"))?;
+    /// Waits for a turn.
+    pub async fn turn(&self) -> Result<Turn, ApiError> {
+        let place = Arc::clone(&self.turns).acquire_owned();
+        match tokio::time::timeout(TURN_WAIT, place).await {
+            Ok(Ok(place)) => Ok(Turn { _place: place }),
+            _ => Err(ApiError::unavailable("too many are signing in at once")),
+        }
+    }
+}
+
+impl Turn {
+    /// True when the password fits the hash; without a hash never, after the same time. Gives the turn back, for what has to be done
+    /// before the next password is checked.
+    pub async fn fits(
+        self,
+        password: String,
+        hash: Option<String>,
+    ) -> Result<(bool, Self), ApiError> {
         let check = move || {
-            // Held until the work is done, also when the caller has gone away.
-            let _turn = turn;
             let fits = verify(&password, hash.as_deref().unwrap_or(NOBODY));
-            fits && hash.is_some()
+            // Held until the work is done, also when the caller has gone away.
+            (fits && hash.is_some(), self)
         };
         tokio::task::spawn_blocking(check)
             .await
@@ -94,7 +110,8 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_checked_like_everybody() {
         assert!(PasswordHash::new(NOBODY).is_ok());
-        let fits = Passwords::default().fits("anything".to_owned(), None).await;
-        assert!(!fits.unwrap());
+        let turn = Passwords::default().turn().await.unwrap();
+        let (fits, _turn) = turn.fits("anything".to_owned(), None).await.unwrap();
+        assert!(!fits);
     }
 }

@@ -1,54 +1,152 @@
-//! `users add`.
+//! `users`: local users, as an operator manages them.
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde_json::json;
 use warren_common::config::DatabaseConfig;
-use warren_common::store::{DbError, principals};
+use warren_common::store::principals::{Change, ListedUser};
+use warren_common::store::{Db, DbError, principals};
 
 use crate::auth::password::{HashError, hash};
-use crate::config::{AdminConfig, SHORTEST_PASSWORD};
+use crate::auth::password_rules::{UnfitPassword, judge};
+use crate::config::AdminConfig;
 use crate::start::{StartError, prepare_database};
 
 /// The longest name.
 const LONGEST_NAME: usize = 128;
 
-/// Why a user was not added.
+/// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UsersError {
     #[error("a user name is 1 to {LONGEST_NAME} characters without control characters")]
     BadName,
-    #[error("a password has at least {SHORTEST_PASSWORD} characters")]
-    ShortPassword,
+    #[error("the password {0}")]
+    Unfit(#[from] UnfitPassword),
     #[error("the password could not be read")]
     Read(#[source] std::io::Error),
-    #[error("there is a user {0:?} already")]
+    #[error("there is a user {0:?} already, or was one: what it owned would be the new one's")]
     Taken(String),
+    #[error("there is no user {0:?}; `warren-api users list` shows those that there are")]
+    Unknown(String),
     #[error(transparent)]
     Hash(#[from] HashError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the user could not be stored")]
+    #[error("the users could not be read or stored")]
     Store(#[from] DbError),
+    #[error("the list could not be written")]
+    Write(#[from] std::io::Error),
 }
 
-/// Adds a user to a database, whose schema is brought up to date first.
+/// A database, whose schema is brought up to date first.
+async fn open(database: &DatabaseConfig) -> Result<Db, UsersError> {
+    Ok(prepare_database(database, &AdminConfig { password: None }).await?)
+}
+
+/// Adds a user.
 pub(super) async fn add(name: &str, database: &DatabaseConfig) -> Result<(), UsersError> {
     let length = name.chars().count();
     if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(UsersError::BadName);
     }
-    let password = read_password(name).map_err(UsersError::Read)?;
-    if password.chars().count() < SHORTEST_PASSWORD {
-        return Err(UsersError::ShortPassword);
-    }
-    let db = prepare_database(database, &AdminConfig { password: None }).await?;
-    if principals::add_local_user(&db, name, &hash(&password)?).await? {
+    let hash = new_password(name)?;
+    if principals::add_local_user(&open(database).await?, name, &hash).await? {
         tracing::info!("Added the user {name:?}");
         Ok(())
     } else {
         Err(UsersError::Taken(name.to_owned()))
     }
+}
+
+/// Sets another password, which ends every sign-in of the user.
+pub(super) async fn set_password(name: &str, database: &DatabaseConfig) -> Result<(), UsersError> {
+    let hash = new_password(name)?;
+    change(name, Change::Password(&hash), database).await?;
+    tracing::info!("{name:?} has another password, and has to sign in again everywhere");
+    Ok(())
+}
+
+/// Lets a user sign in or not.
+pub(super) async fn allow(
+    name: &str,
+    allowed: bool,
+    database: &DatabaseConfig,
+) -> Result<(), UsersError> {
+    if allowed {
+        change(name, Change::Enable, database).await?;
+        tracing::info!("{name:?} may sign in again");
+    } else {
+        change(name, Change::Disable, database).await?;
+        tracing::info!("{name:?} may not sign in any more; nodes know it within a second");
+    }
+    Ok(())
+}
+
+/// Removes a user's password for good.
+pub(super) async fn delete(name: &str, database: &DatabaseConfig) -> Result<(), UsersError> {
+    change(name, Change::Delete, database).await?;
+    tracing::info!("{name:?} is no user any more; what it published and saved is kept");
+    Ok(())
+}
+
+async fn change(
+    name: &str,
+    change: Change<'_>,
+    database: &DatabaseConfig,
+) -> Result<(), UsersError> {
+    let db = open(database).await?;
+    if principals::change_local_user(&db, name, change).await? {
+        Ok(())
+    } else {
+        Err(UsersError::Unknown(name.to_owned()))
+    }
+}
+
+/// Writes the users to standard output, a line each.
+pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(), UsersError> {
+    let users = principals::local_users(&open(database).await?).await?;
+    let mut output = std::io::stdout().lock();
+    if as_json {
+        let list: Vec<_> = users.iter().map(described).collect();
+        return Ok(writeln!(output, "{}", json!(list))?);
+    }
+    let width = users.iter().map(|user| user.name.chars().count()).max();
+    let width = width.unwrap_or_default().max("name".len());
+    writeln!(
+        output,
+        "{:width$}  state     since       password of",
+        "name"
+    )?;
+    for user in &users {
+        let state = if user.disabled { "disabled" } else { "enabled" };
+        let (since, password) = (
+            user.created_at.date_naive(),
+            user.password_changed_at.date_naive(),
+        );
+        writeln!(
+            output,
+            "{:width$}  {state:8}  {since}  {password}",
+            user.name
+        )?;
+    }
+    Ok(())
+}
+
+fn described(user: &ListedUser) -> serde_json::Value {
+    json!({
+        "name": user.name,
+        "disabled": user.disabled,
+        "createdAt": user.created_at.to_rfc3339(),
+        "passwordChangedAt": user.password_changed_at.to_rfc3339(),
+    })
+}
+
+/// Asks for a password that may be set, and hashes it.
+fn new_password(name: &str) -> Result<String, UsersError> {
+    let password = read_password(name).map_err(UsersError::Read)?;
+    judge(&password, name)?;
+    Ok(hash(&password)?)
 }
 
 fn read_password(name: &str) -> std::io::Result<String> {

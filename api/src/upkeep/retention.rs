@@ -6,7 +6,7 @@ use tokio::time::MissedTickBehavior;
 use warren_common::blobs::Blobs;
 use warren_common::store::chores::{self, Chore};
 use warren_common::store::retention::{self, Step, Walk};
-use warren_common::store::{Db, DbError, batches, keys};
+use warren_common::store::{Db, DbError, batches, keys, login_failures};
 use warren_common::telemetry::{chain, metrics};
 
 use super::blobs::{remove_expired_transfers, remove_over_contents};
@@ -69,7 +69,9 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     walk("workers", |at| retention::workers(db, at, keep.workers)).await;
     // Not a walk: one step after the other takes what expired first.
     walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
-    remove_keys(db).await;
+    // No token outlives its family, so nobody has one that such a key signed.
+    counted("signing_keys", keys::remove_retired(db, FAMILY_LIFE)).await;
+    counted("login_failures", login_failures::remove_old(db)).await;
     if let Err(error) = remove_batches(db, keep.batches).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Old batches could not all be removed");
@@ -84,11 +86,11 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     }
 }
 
-/// Retired keys whose last token has expired: none outlives the family that it belongs to.
-async fn remove_keys(db: &Db) {
-    match keys::remove_retired(db, FAMILY_LIFE).await {
-        Ok(removed) => metrics().removed("signing_keys", removed),
-        Err(error) => tracing::debug!(error = %error, "The retention of signing_keys was put off"),
+/// One statement that removes all that there is of something.
+async fn counted(what: &'static str, removal: impl Future<Output = Result<u64, DbError>>) {
+    match removal.await {
+        Ok(removed) => metrics().removed(what, removed),
+        Err(error) => tracing::debug!(error = %error, "The retention of {what} was put off"),
     }
 }
 

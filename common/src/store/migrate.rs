@@ -39,6 +39,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0007_tokens",
         include_str!("../../../migrations/0007_tokens.sql"),
     ),
+    (
+        8,
+        "0008_login_failures",
+        include_str!("../../../migrations/0008_login_failures.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

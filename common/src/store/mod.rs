@@ -10,6 +10,7 @@ mod error;
 pub mod idle;
 pub mod jobs;
 pub mod keys;
+pub mod login_failures;
 pub mod migrate;
 pub mod principals;
 pub mod retention;

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Db, DbError};
+use super::{Conn, Db, DbError};
 use crate::id::{FamilyId, PrincipalId};
 
 /// How long the tokens of a sign-in live.
@@ -167,6 +167,16 @@ pub async fn revoke(
         family: FamilyId::from_uuid(row.get("id")),
         by_live_token: row.get("by_live_token"),
     }))
+}
+
+/// Ends every sign-in of a user. The caller holds the user's row, so that none begins meanwhile.
+pub(super) async fn revoke_all(tx: &mut Conn, principal: PrincipalId) -> Result<(), DbError> {
+    const SQL: &str = "-- tokens::revoke_all
+        UPDATE token_families SET revoked_at = now(), changed = pg_current_xact_id()
+         WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > now()";
+    tx.execute("tokens::revoke_all", SQL, &[&principal.uuid()])
+        .await
+        .map(drop)
 }
 
 /// How far the changes of families have been read.

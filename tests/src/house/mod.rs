@@ -102,25 +102,38 @@ impl House {
             .await
     }
 
-    /// Does what an operator does with `warren-api` and these arguments, typing `input`.
+    /// Does what an operator does with `warren-api` and these arguments, typing `input`. What comes back is what it printed.
     ///
     /// # Panics
     ///
     /// When it does not succeed.
-    pub async fn administer(&self, arguments: &[&str], input: &str) {
+    pub async fn administer(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.try_administer(arguments, input).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).expect("it prints text")
+    }
+
+    /// The same, whatever comes of it.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be run.
+    pub async fn try_administer(&self, arguments: &[&str], input: &str) -> std::process::Output {
         let mut command = tokio::process::Command::new(crate::process::program("warren-api"));
         command
             .args(arguments)
             .envs(self.shared_env(self.database.server))
             .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null());
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().expect("warren-api runs");
         let mut stdin = child.stdin.take().expect("its input is ours");
         // One that asks for nothing may have ended by now.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
         drop(stdin);
-        let ended = child.wait().await.expect("it ends");
-        assert!(ended.success(), "warren-api {arguments:?}: {ended}");
+        child.wait_with_output().await.expect("it ends")
     }
 
     /// Asks the test's own question of the database.

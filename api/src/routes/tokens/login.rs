@@ -1,12 +1,16 @@
 //! `POST /login`
 
+use std::net::SocketAddr;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use serde::Deserialize;
 use warren_common::store::principals;
 
 use super::AccessTokenResponse;
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::auth::password::Turn;
+use crate::auth::throttle::{Attempt, Delay};
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 
@@ -19,12 +23,16 @@ pub struct Login {
     password: String,
 }
 
-/// Checks name and password, and begins a token family.
+/// Checks name and password, and begins a token family. After five failures it takes longer and longer, also to be told that it is
+/// right: else whoever guesses would not wait for the answer.
 pub async fn login(
     State(app): State<Shared>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
     SmallBody(login): SmallBody<Login>,
 ) -> Result<Json<AccessTokenResponse>, ApiError> {
     let Login { username, password } = login;
+    let attempt = Attempt::new(&username, address.ip());
+    let turn = turn(&app, &attempt).await?;
     // Postgres keeps no NUL in text, so nobody has such a name.
     let user = if username.contains('\0') {
         None
@@ -33,11 +41,34 @@ pub async fn login(
     };
     let user = user.filter(|user| !user.disabled);
     let hash = user.as_ref().map(|user| user.password_hash.clone());
-    let fits = app.passwords.fits(password, hash).await?;
+    let (fits, turn) = turn.fits(password, hash).await?;
     let Some(user) = user.filter(|_user| fits) else {
+        // Before the next password is checked: many that come at once are no way around the delay.
+        attempt.failed(&app.db).await?;
+        drop(turn);
         return Err(WRONG);
     };
+    attempt.succeeded(&app.db).await?;
+    drop(turn);
     // None when the user was changed while the password was checked.
     let pair = app.tokens.begin(user.id, &user.password_hash).await?;
     Ok(Json(pair.ok_or(WRONG)?.into()))
+}
+
+/// Waits until the password may be checked.
+async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
+    let turn = app.passwords.turn().await?;
+    let delay = attempt.delay(&app.db).await?;
+    let (Delay::Checked(wait) | Delay::Refused(wait)) = delay else {
+        return Ok(turn);
+    };
+    drop(turn);
+    let waited = tokio::time::sleep(wait);
+    if app.leaving.run_until_cancelled(waited).await.is_none() {
+        return Err(ApiError::unavailable("this node is stopping"));
+    }
+    match delay {
+        Delay::Refused(_) => Err(WRONG),
+        _ => app.passwords.turn().await,
+    }
 }
