@@ -112,6 +112,7 @@ impl Calls {
         tokio::select! {
             () = taken => {}
             () = self.give_back_strangers() => {}
+            () = self.parents.look_after() => {}
         }
     }
 

@@ -19,6 +19,8 @@ use crate::host::{Child, HostError, Pool, ServiceParent};
 
 /// Calls that wait for a parent that could not be started share that answer for this long.
 const FAILURE_HOLDS: Duration = Duration::from_secs(1);
+/// Between two looks at how large parents have become.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Parents that may be lost under one call.
 const TRIES: usize = 3;
 
@@ -119,7 +121,7 @@ impl Parents {
         let parent = self.make(content, child).await;
         let place = self.place(id);
         *place.state.lock().await = State::Here(Arc::new(parent));
-        self.stay_within_budget();
+        self.stay_within_budget().await;
     }
 
     /// Lets go of what came to nothing.
@@ -142,7 +144,7 @@ impl Parents {
                 let parent = Arc::new(parent);
                 *state = State::Here(Arc::clone(&parent));
                 drop(state);
-                self.stay_within_budget();
+                self.stay_within_budget().await;
                 Ok(parent)
             }
             Err(verdict) => {
@@ -220,42 +222,69 @@ impl Parents {
         }
     }
 
+    /// Keeps parents within their memory for as long as it is polled: they grow while they are used.
+    pub(super) async fn look_after(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.stay_within_budget().await;
+        }
+    }
+
     /// Lets go of parents that are gone, and of those that were used least lately until the others fit. Calls that run keep theirs
     /// alive.
-    fn stay_within_budget(&self) {
+    async fn stay_within_budget(&self) {
+        let here = self.living();
+        // The kernel may take milliseconds to tell, for each.
+        let measured = tokio::task::spawn_blocking(move || {
+            let measured = here.into_iter().map(|held| (held.parent.memory(), held));
+            measured.collect::<Vec<_>>()
+        });
+        let mut held = measured.await.unwrap_or_default();
+        held.sort_unstable_by_key(|(_, held)| held.used);
+        let mut sum: u64 = held.iter().map(|(bytes, _)| bytes).sum();
         let budget = self.shared.context.config.services.memory_bytes;
-        let mut places = self.lock();
+        while sum > budget && held.len() > 1 {
+            // The one that was used last stays, however large it is.
+            let (bytes, idlest) = held.remove(0);
+            sum -= bytes;
+            let mut places = self.lock();
+            let place = places.get(&idlest.id);
+            // Used while it was measured, it is not the idlest any more.
+            if place.is_none_or(|place| place.used.load(Ordering::Relaxed) != idlest.used) {
+                continue;
+            }
+            places.remove(&idlest.id);
+            tracing::debug!(content.id = %idlest.id, "A parent of a service makes room for others");
+        }
+        let forked = held.iter().filter(|(_, held)| held.parent.is_forked());
+        let forked = forked.count();
+        metrics().service_parents(forked, held.len() - forked);
+    }
+
+    /// Those that live. What came to nothing is forgotten.
+    fn living(&self) -> Vec<Held> {
         let mut held = Vec::new();
-        places.retain(|id, place| {
+        self.lock().retain(|id, place| {
             // One that is being started is kept.
             let Ok(state) = place.state.try_lock() else {
                 return true;
             };
-            if let State::Here(parent) = &*state
-                && parent.is_alive()
-            {
-                let used = place.used.load(Ordering::Relaxed);
-                held.push((used, *id, parent.memory(), parent.is_forked()));
-                return true;
-            }
             match &*state {
+                State::Here(parent) if parent.is_alive() => {
+                    held.push(Held {
+                        id: *id,
+                        used: place.used.load(Ordering::Relaxed),
+                        parent: Arc::clone(parent),
+                    });
+                    true
+                }
+                State::Here(_) => false,
                 State::Failed(at, ..) => at.elapsed() < FAILURE_HOLDS,
                 // Somebody is about to start it.
                 State::Empty => Arc::strong_count(place) > 1,
-                State::Here(_) => false,
             }
         });
-        held.sort_unstable();
-        let mut sum: u64 = held.iter().map(|(_, _, bytes, _)| bytes).sum();
-        while sum > budget && held.len() > 1 {
-            // The one that was used last stays, however large it is.
-            let (_, id, bytes, _) = held.remove(0);
-            places.remove(&id);
-            sum -= bytes;
-            tracing::debug!(content.id = %id, "A parent of a service makes room for others");
-        }
-        let forked = held.iter().filter(|(.., forked)| *forked).count();
-        metrics().service_parents(forked, held.len() - forked);
+        held
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, Arc<Place>>> {
@@ -264,6 +293,14 @@ impl Parents {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A parent that lives.
+struct Held {
+    id: ContentId,
+    /// When it was used last, as the clock of places counts.
+    used: u64,
+    parent: Arc<Parent>,
 }
 
 impl Parent {
