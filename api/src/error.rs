@@ -61,6 +61,11 @@ pub enum ApiError {
     /// A caller reads as many event streams as it may.
     #[error("you read {0} event streams of this node already; close one, or try again later")]
     TooManyStreams(u32),
+    /// Sign-ins of this name from this address failed too often, and as many wait as may.
+    #[error(
+        "too many attempts to sign in as this user are being made from your address; try again later"
+    )]
+    TooManyAttempts,
     /// The body did not arrive.
     #[error("the body did not arrive in time")]
     BodyTimeout,
@@ -130,7 +135,7 @@ impl ApiError {
                 "UnsupportedMediaTypeException",
             ),
             Self::KeyTaken => (StatusCode::UNPROCESSABLE_ENTITY, "IdempotencyKeyException"),
-            Self::QueueFull(_) | Self::TooManyStreams(_) => {
+            Self::QueueFull(_) | Self::TooManyStreams(_) | Self::TooManyAttempts => {
                 (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException")
             }
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
@@ -154,7 +159,7 @@ impl ApiError {
             Self::Unauthorized(_) => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
             }
-            Self::QueueFull(_) | Self::TooManyStreams(_) => {
+            Self::QueueFull(_) | Self::TooManyStreams(_) | Self::TooManyAttempts => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
             }
             Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => {

@@ -37,6 +37,24 @@ async fn a_disabled_user_is_refused_with_all_its_tokens_until_enabled_again() {
     sign_in(&ana, "ana", PASSWORD).await.expect(200);
 }
 
+/// Most sign-ins of a user have no access token any more. They are not touched, and not renewed either.
+#[tokio::test]
+async fn sign_ins_from_before_a_change_are_not_renewed_whatever_their_access_tokens() {
+    let house = House::build().await;
+    let ana = house.user("ana").await;
+    let tokens = sign_in(&ana, "ana", PASSWORD).await.expect(200);
+    house
+        .sql("UPDATE token_families SET access_until = now()")
+        .await;
+    house.administer(&["users", "disable", "ana"], "").await;
+    house.administer(&["users", "enable", "ana"], "").await;
+    let renewal = json!({ "refreshToken": tokens["refresh_token"] });
+    ana.post("/login/refreshToken", &renewal).await.error(401);
+    let tokens = sign_in(&ana, "ana", PASSWORD).await.expect(200);
+    let renewal = json!({ "refreshToken": tokens["refresh_token"] });
+    ana.post("/login/refreshToken", &renewal).await.expect(200);
+}
+
 #[tokio::test]
 async fn another_password_ends_every_sign_in_with_the_one_before() {
     let house = House::build().await;
@@ -132,6 +150,20 @@ async fn after_five_failures_a_sign_in_has_to_wait() {
     sign_in(&there, "ana", PASSWORD).await.expect(200);
     assert!(began.elapsed() >= Duration::from_millis(1950));
     assert_eq!(house.sql_value(places).await, "0");
+    // One that waits for nothing holds no place that others would have to wait behind.
+    for _ in 0..5 {
+        sign_in(&here, "ana", "wrong password").await.error(401);
+    }
+    house
+        .sql("UPDATE login_failures SET free_at = now() + interval '1 hour'")
+        .await;
+    let taken = "SELECT free_at FROM login_failures";
+    let before = house.sql_value(taken).await;
+    let answer = sign_in(&there, "ana", PASSWORD).await;
+    assert!(!answer.header("Retry-After").is_empty());
+    answer.error(429);
+    assert_eq!(house.sql_value(taken).await, before);
+    house.sql("DELETE FROM login_failures").await;
     // Names that nobody has are counted like others: nobody can tell which there are.
     sign_in(&here, "nobody", "wrong password").await.error(401);
     assert_eq!(house.sql_value(places).await, "1");

@@ -1,5 +1,5 @@
-//! Slowing down whoever guesses passwords, without locking anybody out: failures of a name from an address make further attempts of
-//! that name from there wait, longer and longer, right or wrong.
+//! Slowing down whoever guesses passwords: failures of a name from an address make further attempts of that name from there wait, longer
+//! and longer, right or wrong. Nobody is locked out, and few wait at once; who comes when those few are there has to try again.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -7,8 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use warren_common::store::{Db, DbError, login_failures};
 
-/// No attempt waits longer: one that would have to is refused after it, unchecked.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+use crate::error::ApiError;
 
 /// An attempt to sign in.
 pub struct Attempt {
@@ -26,9 +25,10 @@ impl Attempt {
         }
     }
 
-    /// How long it must wait before it may be checked.
-    pub async fn delay(&self, db: &Db) -> Result<Delay, DbError> {
-        login_failures::place(db, &self.key).await.map(Delay::of)
+    /// How long it must wait before it may be checked; refused when too many wait.
+    pub async fn delay(&self, db: &Db) -> Result<Duration, ApiError> {
+        let place = login_failures::place(db, &self.key).await?;
+        place.ok_or(ApiError::TooManyAttempts)
     }
 
     /// It was not the password.
@@ -39,27 +39,6 @@ impl Attempt {
     /// It was.
     pub async fn succeeded(&self, db: &Db) -> Result<(), DbError> {
         login_failures::forget(db, &self.key).await
-    }
-}
-
-/// What an attempt has to bear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delay {
-    /// Nothing.
-    None,
-    /// It is checked after so long.
-    Checked(Duration),
-    /// Too many wait before it: it is refused after so long.
-    Refused(Duration),
-}
-
-impl Delay {
-    fn of(wait: Duration) -> Self {
-        match wait {
-            Duration::ZERO => Self::None,
-            wait if wait <= LONGEST_WAIT => Self::Checked(wait),
-            _ => Self::Refused(LONGEST_WAIT),
-        }
     }
 }
 
@@ -80,15 +59,6 @@ mod tests {
 
     fn key(user: &str, address: &str) -> [u8; 32] {
         Attempt::new(user, address.parse().unwrap()).key
-    }
-
-    #[test]
-    fn nobody_waits_for_ever() {
-        let seconds = Duration::from_secs;
-        assert_eq!(Delay::of(Duration::ZERO), Delay::None);
-        assert_eq!(Delay::of(seconds(30)), Delay::Checked(seconds(30)));
-        assert_eq!(Delay::of(seconds(31)), Delay::Refused(seconds(30)));
-        assert_eq!(Delay::of(Duration::MAX), Delay::Refused(seconds(30)));
     }
 
     #[test]

@@ -129,8 +129,14 @@ impl Tokens {
             }
             if keys_read.elapsed() >= KEYS_EVERY {
                 keys_read = began;
-                if let Err(error) = self.read_keys().await {
-                    tracing::debug!(error = %error, "The keys of access tokens could not be read");
+                match tokio::time::timeout(READ_LIMIT, self.read_keys()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::debug!(error = %error, "The keys of access tokens could not be read");
+                    }
+                    Err(_elapsed) => {
+                        tracing::debug!("The keys of access tokens could not be read in time");
+                    }
                 }
             }
         }

@@ -70,8 +70,14 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     // Not a walk: one step after the other takes what expired first.
     walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
     // No token outlives its family, so nobody has one that such a key signed.
-    counted("signing_keys", keys::remove_retired(db, FAMILY_LIFE)).await;
-    counted("login_failures", login_failures::remove_old(db)).await;
+    repeat("signing_keys", u64::MAX, || {
+        keys::remove_retired(db, FAMILY_LIFE)
+    })
+    .await;
+    repeat("login_failures", login_failures::STEP, || {
+        login_failures::remove_old(db)
+    })
+    .await;
     if let Err(error) = remove_batches(db, keep.batches).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Old batches could not all be removed");
@@ -86,11 +92,25 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     }
 }
 
-/// One statement that removes all that there is of something.
-async fn counted(what: &'static str, removal: impl Future<Output = Result<u64, DbError>>) {
-    match removal.await {
-        Ok(removed) => metrics().removed(what, removed),
-        Err(error) => tracing::debug!(error = %error, "The retention of {what} was put off"),
+/// Removes, statement by statement, what does not count any more; each removes `step` rows as long as there are so many.
+async fn repeat<F>(what: &'static str, step: u64, removal: impl Fn() -> F)
+where
+    F: Future<Output = Result<u64, DbError>>,
+{
+    loop {
+        match removal().await {
+            Ok(removed) => {
+                metrics().removed(what, removed);
+                if removed < step {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, "The retention of {what} was put off");
+                return;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

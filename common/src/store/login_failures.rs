@@ -8,24 +8,42 @@ use super::{Db, DbError};
 const FREE: i32 = 5;
 /// Failures count for so long.
 const WINDOW: &str = "interval '15 minutes'";
+/// No attempt waits longer, in seconds.
+const LONGEST_WAIT: i32 = 30;
 /// Attempts are never further apart than this, in seconds.
-const LONGEST_GAP: i32 = 30;
+const LONGEST_GAP: i32 = 15;
+/// Rows that are removed at once.
+pub const STEP: u64 = 5000;
 
-/// Gives an attempt its place in time, behind those that have one already: how long it has to wait. With up to five failures that is
-/// nothing; after that places are a second apart, and twice as far after each further failure, up to half a minute.
-pub async fn place(db: &Db, key: &[u8]) -> Result<Duration, DbError> {
+/// Gives an attempt its place in time, behind those that have one already, and tells how long it has to wait for it; `None` when too
+/// many have one. With up to five failures there is no wait; after that places are a second apart and twice as far after each further
+/// failure, and with each attempt that waits already.
+pub async fn place(db: &Db, key: &[u8]) -> Result<Option<Duration>, DbError> {
     let sql = format!(
         "-- login_failures::place
-        UPDATE login_failures
-           SET free_at = greatest(free_at, now())
-                         + least({LONGEST_GAP}, power(2, least(failures - {FREE}, 10))) * interval '1 second'
-         WHERE key = $1 AND failures >= {FREE} AND last_at > now() - {WINDOW}
-        RETURNING extract(epoch FROM free_at - now())::float8 AS seconds"
+        WITH held AS (
+            SELECT key, failures, greatest(free_at, now()) AS free_at FROM login_failures
+             WHERE key = $1 AND failures >= {FREE} AND last_at > now() - {WINDOW} FOR UPDATE
+        ), next AS (
+            SELECT key, free_at + least({LONGEST_GAP}, greatest(power(2, least(failures - {FREE}, 10)),
+                                                                extract(epoch FROM free_at - now())::float8))
+                                  * interval '1 second' AS free_at
+              FROM held
+        ), placed AS (
+            UPDATE login_failures l SET free_at = n.free_at FROM next n
+             WHERE l.key = n.key AND n.free_at <= now() + {LONGEST_WAIT} * interval '1 second'
+            RETURNING l.key
+        )
+        SELECT extract(epoch FROM n.free_at - now())::float8 AS seconds, p.key IS NOT NULL AS placed
+          FROM next n LEFT JOIN placed p ON p.key = n.key"
     );
     let mut conn = db.conn().await?;
     let rows = conn.query("login_failures::place", &sql, &[&key]).await?;
-    let seconds = rows.first().map_or(0.0, |row| row.get("seconds"));
-    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    let Some(row) = rows.first() else {
+        return Ok(Some(Duration::ZERO));
+    };
+    let wait = Duration::try_from_secs_f64(row.get("seconds")).unwrap_or_default();
+    Ok(row.get::<_, bool>("placed").then_some(wait))
 }
 
 /// An attempt failed.
@@ -35,7 +53,7 @@ pub async fn count(db: &Db, key: &[u8]) -> Result<(), DbError> {
         INSERT INTO login_failures AS l (key, failures, last_at, free_at) VALUES ($1, 1, now(), now())
         ON CONFLICT (key) DO UPDATE
            SET failures = CASE WHEN l.last_at > now() - {WINDOW} THEN least(l.failures + 1, 1000) ELSE 1 END,
-               last_at = now()"
+               free_at = CASE WHEN l.last_at > now() - {WINDOW} THEN l.free_at ELSE now() END, last_at = now()"
     );
     let mut conn = db.conn().await?;
     conn.execute("login_failures::count", &sql, &[&key])
@@ -52,12 +70,12 @@ pub async fn forget(db: &Db, key: &[u8]) -> Result<(), DbError> {
         .map(drop)
 }
 
-/// Removes what does not count any more.
+/// Removes what does not count any more, up to [`STEP`] of it.
 pub async fn remove_old(db: &Db) -> Result<u64, DbError> {
     let sql = format!(
         "-- login_failures::remove_old
         DELETE FROM login_failures WHERE key IN (
-            SELECT key FROM login_failures WHERE last_at < now() - {WINDOW} ORDER BY last_at LIMIT 5000)"
+            SELECT key FROM login_failures WHERE last_at < now() - {WINDOW} ORDER BY last_at LIMIT {STEP})"
     );
     let mut conn = db.conn().await?;
     conn.execute("login_failures::remove_old", &sql, &[]).await

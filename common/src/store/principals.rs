@@ -109,7 +109,7 @@ pub enum Change<'a> {
 pub async fn change_local_user(db: &Db, name: &str, change: Change<'_>) -> Result<bool, DbError> {
     const FIND: &str = "-- principals::find_to_change
         SELECT p.id FROM principals p JOIN local_users u ON u.principal_id = p.id
-         WHERE p.source = $1 AND p.subject = $2 FOR UPDATE OF p, u";
+         WHERE p.source = $1 AND p.subject = $2 FOR NO KEY UPDATE OF p, u";
     const DISABLE: &str = "-- principals::disable\nUPDATE principals SET disabled_at = coalesce(disabled_at, now()) WHERE id = $1";
     const ENABLE: &str =
         "-- principals::enable\nUPDATE principals SET disabled_at = NULL WHERE id = $1";
@@ -140,7 +140,7 @@ pub async fn change_local_user(db: &Db, name: &str, change: Change<'_>) -> Resul
         }
     };
     if change != Change::Enable {
-        tokens::revoke_all(&mut tx, PrincipalId::from_uuid(id)).await?;
+        tokens::end_sign_ins(&mut tx, PrincipalId::from_uuid(id)).await?;
     }
     tx.commit("principals::change").await?;
     Ok(true)

@@ -47,8 +47,7 @@ pub struct FamilyState {
     pub relevant_seconds: f64,
 }
 
-const GRANTED: &str = "principal_id, subject, family_id, generation,
-               floor(extract(epoch FROM access_until - now()))::int8 AS access_seconds";
+const GRANTED: &str = "principal_id, subject, family_id, generation, access_seconds";
 
 /// Starts a family with its first refresh token. None when the user was disabled, or has another password by now.
 pub async fn start_family(
@@ -67,7 +66,8 @@ pub async fn start_family(
         ), family AS (
             INSERT INTO token_families (id, principal_id, expires_at, access_until)
             SELECT $3, id, now() + $5 * interval '1 second', now() + least($5, $7) * interval '1 second' FROM owner
-            RETURNING id AS family_id, principal_id, generation, expires_at, access_until
+            RETURNING id AS family_id, principal_id, generation, expires_at,
+                      floor(extract(epoch FROM access_until - now()))::int8 AS access_seconds
         ), token AS (
             INSERT INTO refresh_tokens (hash, family_id, expires_at)
             SELECT $4, family_id, least(expires_at, now() + $6 * interval '1 second') FROM family
@@ -98,16 +98,22 @@ pub async fn renew(
     let sql = format!(
         "-- tokens::renew
         WITH spent AS (
-            UPDATE refresh_tokens SET spent_at = now()
-             WHERE hash = $1 AND spent_at IS NULL AND expires_at > now() RETURNING family_id
+            UPDATE refresh_tokens t SET spent_at = now()
+              FROM token_families f, principals p
+             WHERE t.hash = $1 AND t.spent_at IS NULL AND t.expires_at > now()
+               AND f.id = t.family_id AND f.revoked_at IS NULL AND f.expires_at > now()
+               AND p.id = f.principal_id AND p.disabled_at IS NULL
+               AND f.created_at >= coalesce(p.sign_ins_from, '-infinity')
+            RETURNING t.family_id, p.subject
         ), family AS (
             UPDATE token_families f
                SET generation = f.generation + 1, changed = pg_current_xact_id(),
-                   access_until = least(f.expires_at, now() + $4 * interval '1 second')
-              FROM spent s, principals p
-             WHERE f.id = s.family_id AND f.revoked_at IS NULL AND f.expires_at > now()
-               AND p.id = f.principal_id AND p.disabled_at IS NULL
-            RETURNING f.id AS family_id, f.principal_id, p.subject, f.generation, f.expires_at, f.access_until
+                   access_until = greatest(coalesce(f.access_until, f.expires_at),
+                                           least(f.expires_at, now() + $4 * interval '1 second'))
+              FROM spent s WHERE f.id = s.family_id AND f.revoked_at IS NULL
+            RETURNING f.id AS family_id, f.principal_id, s.subject, f.generation, f.expires_at,
+                      floor(extract(epoch FROM least(f.expires_at - now(), $4 * interval '1 second')))::int8
+                          AS access_seconds
         ), token AS (
             INSERT INTO refresh_tokens (hash, family_id, expires_at)
             SELECT $2, family_id, least(expires_at, now() + $3 * interval '1 second') FROM family
@@ -169,12 +175,18 @@ pub async fn revoke(
     }))
 }
 
-/// Ends every sign-in of a user. The caller holds the user's row, so that none begins meanwhile.
-pub(super) async fn revoke_all(tx: &mut Conn, principal: PrincipalId) -> Result<(), DbError> {
-    const SQL: &str = "-- tokens::revoke_all
+/// Ends every sign-in of a user. The caller holds the user's row, so that none begins meanwhile. Those without access tokens are too
+/// many to be touched, and need not be: they are not renewed any more.
+pub(super) async fn end_sign_ins(tx: &mut Conn, principal: PrincipalId) -> Result<(), DbError> {
+    const FROM_NOW: &str = "-- tokens::sign_ins_from
+        UPDATE principals SET sign_ins_from = clock_timestamp() WHERE id = $1";
+    const REVOKE: &str = "-- tokens::revoke_all
         UPDATE token_families SET revoked_at = now(), changed = pg_current_xact_id()
-         WHERE principal_id = $1 AND revoked_at IS NULL AND expires_at > now()";
-    tx.execute("tokens::revoke_all", SQL, &[&principal.uuid()])
+         WHERE principal_id = $1 AND revoked_at IS NULL AND coalesce(access_until, expires_at) > now()";
+    let id = principal.uuid();
+    tx.execute("tokens::sign_ins_from", FROM_NOW, &[&id])
+        .await?;
+    tx.execute("tokens::revoke_all", REVOKE, &[&id])
         .await
         .map(drop)
 }
@@ -193,13 +205,17 @@ pub async fn changed_families(
     db: &Db,
     behind: &ReadTo,
 ) -> Result<(Vec<(FamilyId, FamilyState)>, ReadTo), DbError> {
+    // The first look goes by what is still of interest, further ones by what is new.
+    let which = match behind.0 {
+        None => {
+            "$1::text IS NULL AND coalesce(f.access_until, f.expires_at) > now() - interval '1 minute'"
+        }
+        Some(_) => "f.changed >= $1::text::xid8",
+    };
     let sql = format!(
         "-- tokens::changed_families
         SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS read_to, f.id, {STATE}
-          FROM (VALUES (1)) one
-          LEFT JOIN token_families f
-            ON f.changed IS NOT NULL AND f.changed >= coalesce($1, '0')::xid8
-           AND coalesce(f.access_until, f.expires_at) > now() - interval '1 minute'"
+          FROM (VALUES (1)) one LEFT JOIN token_families f ON f.changed IS NOT NULL AND {which}"
     );
     let mut conn = db.conn().await?;
     let rows = conn

@@ -1,8 +1,10 @@
 //! What a call does, no other call sees.
 
+use std::collections::HashSet;
+
 use serde_json::json;
-use warren_tests::House;
 use warren_tests::services::service;
+use warren_tests::{House, wait};
 
 #[tokio::test]
 async fn nothing_of_a_call_is_left_for_the_next() {
@@ -44,6 +46,37 @@ async fn nothing_of_a_call_is_left_for_the_next() {
     drawn.sort();
     drawn.dedup();
     assert_eq!(drawn.len(), 4, "{drawn:?}");
+}
+
+/// A directory serves more than one call, unless something was left in it or done to it.
+#[tokio::test]
+async fn directories_are_used_again_only_as_good_as_new() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let code = "place <- dirname(getwd()); found <- c(list.files('.', all.files = TRUE, no.. = TRUE),
+                  list.files(tempdir(), all.files = TRUE, no.. = TRUE), format(file.mode('.')), format(file.mode(tempdir())))
+                if (how == 'file') writeLines('x', 'kept')
+                if (how == 'hidden') writeLines('x', tempfile('.kept'))
+                if (how == 'mode') Sys.chmod('.', '500')";
+    let outputs = [("place", "character"), ("found", "vector")];
+    let places = service(code, &[("how", "character")], &outputs);
+    client.published("places", &places).await;
+    let call = async |how: &str| {
+        let outputs = client.outputs("places", &json!({ "how": how })).await;
+        assert_eq!(outputs["found"], json!(["700", "700"]), "{outputs}");
+        outputs["place"].clone()
+    };
+    let mut seen = HashSet::new();
+    wait::until("a directory comes a second time", async || {
+        (!seen.insert(call("").await.to_string())).then_some(())
+    })
+    .await;
+    for how in ["file", "hidden", "mode"] {
+        let left = call(how).await;
+        for _ in 0..4 {
+            assert_ne!(call("").await, left, "{how}");
+        }
+    }
 }
 
 #[tokio::test]

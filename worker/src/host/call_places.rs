@@ -7,7 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, flistxattr, fstat, openat};
+use rustix::fs::{
+    CWD, Dir, IFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, flistxattr, fstat, futimens,
+    ioctl_getflags, openat,
+};
 use rustix::io::Errno;
 
 use super::removal::remove_tree_in;
@@ -97,43 +100,73 @@ impl Known {
     }
 }
 
-/// Whether a place holds its folders and nothing else, and nobody has changed who may do what there. No link is followed.
+/// Whether a place holds its folders and nothing else, and nobody has changed who may do what there. No link is followed. The times of
+/// its last change are the present ones then, as those of a place that was just made.
 fn is_as_new(dir: &Path, place: u64) -> io::Result<bool> {
     let calls = open(open(CWD, dir)?.as_fd(), CALLS)?;
     let place = open(calls.as_fd(), place.to_string())?;
-    let mut found = names(&place)?;
-    found.sort_unstable();
-    if !is_private(&place)? || found != FOLDERS {
+    let flags = flags(&calls)?;
+    if !is_plain(&place, flags)? || !holds_only(&place, &FOLDERS)? {
         return Ok(false);
     }
     for folder in FOLDERS {
         let folder = open(place.as_fd(), folder)?;
-        if !is_private(&folder)? || !names(&folder)?.is_empty() {
+        if !is_plain(&folder, flags)? || !holds_only(&folder, &[])? {
             return Ok(false);
         }
+        futimens(&folder, &NOW)?;
     }
+    futimens(&place, &NOW)?;
     Ok(true)
 }
+
+const NOW: Timestamps = {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    };
+    Timestamps {
+        last_access: now,
+        last_modification: now,
+    }
+};
 
 fn open<P: rustix::path::Arg>(at: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, name, flags, Mode::empty())?)
 }
 
-fn names(directory: &OwnedFd) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
+/// Whether a directory holds exactly this. What is more is not read: there may be very much of it.
+fn holds_only(directory: &OwnedFd, names: &[&str]) -> io::Result<bool> {
+    let mut found = 0;
     for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name != "." && name != ".." {
-            names.push(name);
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
         }
+        if !names.iter().any(|known| known.as_bytes() == name) {
+            return Ok(false);
+        }
+        found += 1;
     }
-    Ok(names)
+    Ok(found == names.len())
 }
 
-/// Its mode is the one that it was made with, and it has no attributes but the system's: an access list is one, and new files would
-/// inherit it.
-fn is_private(directory: &OwnedFd) -> io::Result<bool> {
+/// That ext4 has made an index of a directory's names, which it does by itself (`EXT4_INDEX_FL`).
+const INDEXED: IFlags = IFlags::from_bits_retain(0x1000);
+
+/// What a file system does in its own way with a directory and what is made in it; nothing on one that knows no such thing.
+fn flags(directory: &OwnedFd) -> io::Result<IFlags> {
+    match ioctl_getflags(directory) {
+        Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(IFlags::empty()),
+        flags => Ok(flags?.difference(INDEXED)),
+    }
+}
+
+/// Its mode is the one that it was made with, its flags are those of the directory above, and it has no attributes but the system's:
+/// an access list is one, and new files would inherit it.
+fn is_plain(directory: &OwnedFd, above: IFlags) -> io::Result<bool> {
     let mut listed = [0; 256];
     let listed = match flistxattr(directory, &mut listed) {
         Ok(length) => &listed[..length],
@@ -146,7 +179,8 @@ fn is_private(directory: &OwnedFd) -> io::Result<bool> {
         .filter(|name| !name.is_empty());
     // Labels of the system's own, which nobody here can set.
     let is_plain = attributes.all(|name| name.starts_with(b"security."));
-    Ok(is_plain && Mode::from_raw_mode(fstat(directory)?.st_mode) == Mode::RWXU)
+    let mode = Mode::from_raw_mode(fstat(directory)?.st_mode);
+    Ok(is_plain && mode == Mode::RWXU && flags(directory)? == above)
 }
 
 #[cfg(test)]
@@ -225,6 +259,25 @@ mod tests {
         assert!(!attribute("user.warren"));
     }
 
+    #[test]
+    fn flags_that_new_files_would_inherit_are_seen_and_times_are_those_of_now() {
+        let old = std::time::UNIX_EPOCH;
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(CALLS)).unwrap();
+        let place = CallPlaces::below(dir.path()).lend();
+        let work = make(&place).join("work");
+        let times = fs::FileTimes::new().set_modified(old);
+        fs::File::open(&work).unwrap().set_times(times).unwrap();
+        assert!(is_as_new(dir.path(), place.number()).unwrap());
+        assert_ne!(fs::metadata(&work).unwrap().modified().unwrap(), old);
+        let opened = open(CWD, &work).unwrap();
+        let before = flags(&opened).unwrap();
+        // Not every file system has them.
+        if rustix::fs::ioctl_setflags(&opened, before | IFlags::NODUMP).is_ok() {
+            assert!(!is_as_new(dir.path(), place.number()).unwrap());
+        }
+    }
+
     #[tokio::test]
     async fn a_place_is_nobody_else_s_until_everybody_has_let_go_of_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -237,14 +290,20 @@ mod tests {
         fs::write(left.join("work/file"), "").unwrap();
         let reader = Arc::clone(&first);
         drop((first, second));
-        while left.exists() {
-            tokio::task::yield_now().await;
-        }
+        let looked = async |is_done: &dyn Fn() -> bool| {
+            let wait = async {
+                while !is_done() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(std::time::Duration::from_secs(20), wait)
+                .await
+                .unwrap();
+        };
+        looked(&|| !left.exists()).await;
         assert!(places.known.free().is_empty());
         drop(reader);
-        while places.known.free().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        looked(&|| !places.known.free().is_empty()).await;
         let (again, new) = (places.lend(), places.lend());
         assert_eq!((again.number(), new.number()), (1, 3));
     }

@@ -246,7 +246,6 @@ impl Parents {
         while sum > budget && held.len() > 1 {
             // The one that was used last stays, however large it is.
             let (bytes, idlest) = held.remove(0);
-            sum -= bytes;
             let mut places = self.lock();
             let place = places.get(&idlest.id);
             // Used while it was measured, it is not the idlest any more.
@@ -254,6 +253,7 @@ impl Parents {
                 continue;
             }
             places.remove(&idlest.id);
+            sum -= bytes;
             tracing::debug!(content.id = %idlest.id, "A parent of a service makes room for others");
         }
         let forked = held.iter().filter(|(_, held)| held.parent.is_forked());

@@ -10,7 +10,7 @@ use warren_common::store::principals;
 use super::AccessTokenResponse;
 use crate::app::{App, Shared};
 use crate::auth::password::Turn;
-use crate::auth::throttle::{Attempt, Delay};
+use crate::auth::throttle::Attempt;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 
@@ -58,17 +58,14 @@ pub async fn login(
 /// Waits until the password may be checked.
 async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
     let turn = app.passwords.turn().await?;
-    let delay = attempt.delay(&app.db).await?;
-    let (Delay::Checked(wait) | Delay::Refused(wait)) = delay else {
+    let wait = attempt.delay(&app.db).await?;
+    if wait.is_zero() {
         return Ok(turn);
-    };
+    }
     drop(turn);
     let waited = tokio::time::sleep(wait);
-    if app.leaving.run_until_cancelled(waited).await.is_none() {
-        return Err(ApiError::unavailable("this node is stopping"));
-    }
-    match delay {
-        Delay::Refused(_) => Err(WRONG),
-        _ => app.passwords.turn().await,
+    match app.leaving.run_until_cancelled(waited).await {
+        Some(()) => app.passwords.turn().await,
+        None => Err(ApiError::unavailable("this node is stopping")),
     }
 }
