@@ -298,6 +298,27 @@ async fn what_has_expired_or_belongs_to_a_disabled_user_is_not_renewed() {
     }
 }
 
+/// A renewal that meets a change of its user waits for it.
+#[tokio::test]
+async fn a_user_who_is_being_disabled_is_not_renewed_at_that_moment() {
+    let house = House::build().await;
+    let pair = Pair::begin(house.apis[0].addr).await;
+    let changer = house.database.connect().await;
+    let disable = "BEGIN; UPDATE principals SET disabled_at = now()";
+    changer.batch_execute(disable).await.unwrap();
+    let waiting = wait::until("the renewal waits", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE '-- tokens::renew%' AND wait_event_type = 'Lock'";
+        (house.sql_value(waiting).await == "1").then_some(())
+    });
+    let commit = async {
+        waiting.await;
+        changer.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(pair.try_renew(), commit);
+    answer.error(401);
+}
+
 /// The sign-in ends after 90 days however often it is renewed, and no token outlives it.
 #[tokio::test]
 async fn no_token_outlives_its_sign_in() {

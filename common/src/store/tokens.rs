@@ -95,16 +95,21 @@ pub async fn renew(
     fresh_hash: &[u8],
     lives: Lives,
 ) -> Result<Option<Grant>, DbError> {
+    // The lock is that of [`start_family`]: a change of the user sees either this renewal, or is seen by it.
     let sql = format!(
         "-- tokens::renew
-        WITH spent AS (
-            UPDATE refresh_tokens t SET spent_at = now()
-              FROM token_families f, principals p
+        WITH owner AS (
+            SELECT f.id AS family_id, p.subject
+              FROM refresh_tokens t
+              JOIN token_families f ON f.id = t.family_id
+              JOIN principals p ON p.id = f.principal_id
              WHERE t.hash = $1 AND t.spent_at IS NULL AND t.expires_at > now()
-               AND f.id = t.family_id AND f.revoked_at IS NULL AND f.expires_at > now()
-               AND p.id = f.principal_id AND p.disabled_at IS NULL
-               AND f.created_at >= coalesce(p.sign_ins_from, '-infinity')
-            RETURNING t.family_id, p.subject
+               AND f.revoked_at IS NULL AND f.expires_at > now()
+               AND p.disabled_at IS NULL AND f.created_at >= coalesce(p.sign_ins_from, '-infinity')
+               FOR SHARE OF p
+        ), spent AS (
+            UPDATE refresh_tokens t SET spent_at = now() FROM owner o
+             WHERE t.hash = $1 AND t.spent_at IS NULL RETURNING o.family_id, o.subject
         ), family AS (
             UPDATE token_families f
                SET generation = f.generation + 1, changed = pg_current_xact_id(),
