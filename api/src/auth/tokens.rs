@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
-use warren_common::id::PrincipalId;
+use warren_common::id::{FamilyId, PrincipalId};
 use warren_common::store::tokens::{self, FamilyState, Grant, Lives, ReadTo};
 use warren_common::store::{Db, DbError, keys};
 
@@ -117,27 +117,13 @@ impl Tokens {
         loop {
             pace.tick().await;
             let began = Instant::now();
-            match tokio::time::timeout(READ_LIMIT, self.read_changes(&read_to)).await {
-                Ok(Ok(to)) => {
-                    read_to = to;
-                    self.families.noted_all(began);
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(error = %error, "What was revoked could not be read");
-                }
-                Err(_elapsed) => tracing::debug!("What was revoked could not be read in time"),
+            if let Some(to) = in_time("what was revoked", self.read_changes(&read_to)).await {
+                read_to = to;
+                self.families.noted_all(began);
             }
             if keys_read.elapsed() >= KEYS_EVERY {
                 keys_read = began;
-                match tokio::time::timeout(READ_LIMIT, self.read_keys()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        tracing::debug!(error = %error, "The keys of access tokens could not be read");
-                    }
-                    Err(_elapsed) => {
-                        tracing::debug!("The keys of access tokens could not be read in time");
-                    }
-                }
+                in_time("the keys of access tokens", self.read_keys()).await;
             }
         }
     }
@@ -169,11 +155,7 @@ impl Tokens {
             self.revoke_by(&spent, true).await?;
             return Err(BAD_REFRESH);
         };
-        let state = FamilyState {
-            accepted: Some(grant.generation),
-            relevant_seconds: self.lives.access.as_secs_f64(),
-        };
-        self.families.note(grant.family, state);
+        self.changed(grant.family, Some(grant.generation));
         self.pair(&grant, fresh)
     }
 
@@ -188,11 +170,7 @@ impl Tokens {
         let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
             return Ok(false);
         };
-        let state = FamilyState {
-            accepted: None,
-            relevant_seconds: self.lives.access.as_secs_f64(),
-        };
-        self.families.note(revoked.family, state);
+        self.changed(revoked.family, None);
         if !revoked.by_live_token {
             tracing::warn!(
                 family = %revoked.family,
@@ -200,6 +178,15 @@ impl Tokens {
             );
         }
         Ok(revoked.by_live_token)
+    }
+
+    /// Takes note at once of what this node has changed. For how long it is of interest is read with what others changed.
+    fn changed(&self, family: FamilyId, accepted: Option<i32>) {
+        let state = FamilyState {
+            accepted,
+            relevant_seconds: self.lives.access.as_secs_f64(),
+        };
+        self.families.note(family, state);
     }
 
     fn pair(&self, grant: &Grant, refresh: String) -> Result<Pair, ApiError> {
@@ -268,6 +255,19 @@ impl Tokens {
     async fn read_keys(&self) -> Result<(), KeyError> {
         self.keys.replace(&keys::all(&self.db).await?)
     }
+}
+
+/// What was read, if that came to something in time. If not, the next look is soon.
+async fn in_time<T, E: std::fmt::Display>(
+    what: &str,
+    read: impl Future<Output = Result<T, E>>,
+) -> Option<T> {
+    match tokio::time::timeout(READ_LIMIT, read).await {
+        Ok(Ok(read)) => return Some(read),
+        Ok(Err(error)) => tracing::debug!(error = %error, "Could not read {what}"),
+        Err(_elapsed) => tracing::debug!("Could not read {what} in time"),
+    }
+    None
 }
 
 /// Makes a key that signs from now on. Nodes take it into use within seconds; tokens of the earlier ones stay valid until they expire.

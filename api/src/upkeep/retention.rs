@@ -78,9 +78,14 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
         login_failures::remove_old(db)
     })
     .await;
-    if let Err(error) = remove_batches(db, keep.batches).await {
-        let cause = chain(&error);
-        tracing::warn!(cause, "Old batches could not all be removed");
+    match batches::abandon_stale(db, ARRIVAL_LIMIT).await {
+        Ok(()) => {
+            repeat("batches", BATCHES.unsigned_abs(), || {
+                batches::remove_old(db, keep.batches, BATCHES)
+            })
+            .await;
+        }
+        Err(error) => put_off("batches", &error),
     }
     if let Err(error) = remove_over_contents(db, blobs, keep.jobs).await {
         let cause = chain(&error);
@@ -89,6 +94,15 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     if let Err(error) = remove_expired_transfers(db, blobs).await {
         let cause = chain(&error);
         tracing::warn!(cause, "Expired transfers could not all be removed");
+    }
+}
+
+/// Says what another round has to do.
+fn put_off(what: &str, error: &DbError) {
+    if error.is_away() {
+        tracing::debug!(error = %error, "The retention of {what} was put off");
+    } else {
+        tracing::warn!(error = %error, "The retention of {what} was refused");
     }
 }
 
@@ -105,24 +119,9 @@ where
                     return;
                 }
             }
-            Err(error) => {
-                tracing::debug!(error = %error, "The retention of {what} was put off");
-                return;
-            }
+            Err(error) => return put_off(what, &error),
         }
         tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Batches that are too old, and those whose records stopped arriving.
-async fn remove_batches(db: &Db, keep: Duration) -> Result<(), DbError> {
-    batches::abandon_stale(db, ARRIVAL_LIMIT).await?;
-    loop {
-        let removed = batches::remove_old(db, keep, BATCHES).await?;
-        metrics().removed("batches", removed);
-        if i64::try_from(removed).unwrap_or(i64::MAX) < BATCHES {
-            return Ok(());
-        }
     }
 }
 
@@ -138,14 +137,7 @@ where
                 metrics().removed(what, step.removed);
                 next = step.next;
             }
-            Err(error) => {
-                if error.is_away() {
-                    tracing::debug!(error = %error, "The retention of {what} was put off");
-                } else {
-                    tracing::warn!(error = %error, "The retention of {what} was refused");
-                }
-                return;
-            }
+            Err(error) => return put_off(what, &error),
         }
         if next.is_some() {
             tokio::time::sleep(PAUSE).await;

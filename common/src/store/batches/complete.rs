@@ -2,6 +2,7 @@
 
 use super::super::jobs::{Columns, Completion};
 use super::super::{Conn, Db, DbError};
+use super::STOP;
 use crate::id::{BatchId, JobId};
 use crate::model::WorkerIdentity;
 
@@ -85,7 +86,13 @@ pub async fn recount(db: &Db) -> Result<(Vec<JobId>, bool), DbError> {
 /// Cancels items of a deleted batch that have not begun, a few at a time, and asks those to stop that run: the ones that a worker
 /// was taking while the batch was deleted. True when there may be more of either.
 async fn goes_on(tx: &mut Conn, batch: BatchId) -> Result<bool, DbError> {
-    const CANCEL: &str = "-- batches::cancel_some
+    // One that was passed over, because somebody has it locked, is seen here.
+    const LEFT: &str = "-- batches::goes_on
+        SELECT EXISTS (
+            SELECT FROM jobs WHERE batch_id = $1 AND finished_at IS NULL AND cancel_requested_at IS NULL
+        ) AS any";
+    let cancel = format!(
+        "-- batches::cancel_some
         WITH next AS (
             SELECT id FROM jobs
              WHERE batch_id = $1 AND finished_at IS NULL AND cancel_requested_at IS NULL ORDER BY item LIMIT 2000
@@ -94,22 +101,14 @@ async fn goes_on(tx: &mut Conn, batch: BatchId) -> Result<bool, DbError> {
             UPDATE batches SET touched_at = now() WHERE id = $1
         )
         UPDATE jobs j
-           SET state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
-               finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE now() END,
-               reason = CASE WHEN j.state = 'running' THEN j.reason ELSE 'its batch was deleted' END,
-               cancel_requested_at = now()
-          FROM next n WHERE j.id = n.id";
-    // One that was passed over, because somebody has it locked, is seen here.
-    const LEFT: &str = "-- batches::goes_on
-        SELECT EXISTS (
-            SELECT FROM jobs WHERE batch_id = $1 AND finished_at IS NULL AND cancel_requested_at IS NULL
-        ) AS any";
+           SET {STOP}
+          FROM next n WHERE j.id = n.id"
+    );
     let batch = batch.uuid();
-    if tx
-        .execute("batches::cancel_some", CANCEL, &[&batch])
-        .await?
-        > 0
-    {
+    let cancelled = tx
+        .execute("batches::cancel_some", &cancel, &[&batch])
+        .await?;
+    if cancelled > 0 {
         return Ok(true);
     }
     let left = tx.query("batches::goes_on", LEFT, &[&batch]).await?;

@@ -8,6 +8,12 @@ mod complete;
 mod read;
 mod remove;
 
+/// What becomes of an item whose batch is deleted, as the SET of an UPDATE of `jobs j`: one that runs is asked to stop.
+const STOP: &str = "state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
+               finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE now() END,
+               reason = CASE WHEN j.state = 'running' THEN j.reason ELSE 'its batch was deleted' END,
+               cancel_requested_at = coalesce(j.cancel_requested_at, now())";
+
 pub use arrive::{
     Arrived, NewBatch, NewItem, abandon, abandon_stale, add_items, begin, is_released, release,
 };

@@ -6,6 +6,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::{Db, DbError};
+use super::STOP;
 use crate::id::{BatchId, JobId, PrincipalId, WorkerId};
 
 /// What deleting a batch left to be done.
@@ -26,26 +27,25 @@ pub async fn delete(
     const HIDE: &str = "-- batches::hide
         UPDATE batches SET deleted_at = now(), recount = true
          WHERE id = $1 AND owner_id = $2 AND name = $3 AND version = $4 AND items IS NOT NULL AND deleted_at IS NULL";
-    const CANCEL: &str = "-- batches::cancel_released
+    let cancel = format!(
+        "-- batches::cancel_released
         WITH going AS (
             SELECT j.id FROM batches b JOIN jobs j ON j.batch_id = b.id AND j.item < b.released
              WHERE b.id = $1 AND j.finished_at IS NULL AND j.state IN ('queued', 'running')
              ORDER BY j.id LIMIT 1000 FOR UPDATE OF j SKIP LOCKED
         )
         UPDATE jobs j
-           SET state = CASE WHEN j.state = 'running' THEN j.state ELSE 'cancelled' END,
-               finished_at = CASE WHEN j.state = 'running' THEN NULL ELSE now() END,
-               reason = CASE WHEN j.state = 'running' THEN j.reason ELSE 'its batch was deleted' END,
-               cancel_requested_at = coalesce(j.cancel_requested_at, now())
+           SET {STOP}
           FROM going g WHERE j.id = g.id
-        RETURNING j.id, j.state, j.worker_id";
+        RETURNING j.id, j.state, j.worker_id"
+    );
     let params: &[&(dyn ToSql + Sync)] = &[&id.uuid(), &owner.uuid(), &name, &version];
     let mut conn = db.conn().await?;
     if conn.execute("batches::hide", HIDE, params).await? == 0 {
         return Ok(None);
     }
     let rows = conn
-        .query("batches::cancel_released", CANCEL, &[&id.uuid()])
+        .query("batches::cancel_released", &cancel, &[&id.uuid()])
         .await?;
     let running = rows.iter().filter_map(|row| {
         let is_running = row.get::<_, &str>("state") == "running";
