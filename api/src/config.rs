@@ -1,12 +1,15 @@
 //! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
 
 mod keep;
+mod openid;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
+pub use openid::OpenIdConfig;
+pub(crate) use openid::is_https_or_loopback;
 use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
@@ -193,6 +196,9 @@ pub struct ApiConfig {
     /// The first user.
     #[command(flatten)]
     pub admin: AdminConfig,
+    /// The OpenID provider whose tokens are taken.
+    #[command(flatten)]
+    pub openid: OpenIdConfig,
     /// Postgres.
     #[command(flatten)]
     pub database: DatabaseConfig,
@@ -220,6 +226,7 @@ impl ApiConfig {
     pub fn validate(&self) -> Result<(), BadSetting> {
         self.admin.validate()?;
         self.streams.validate()?;
+        self.openid.validate()?;
         if self.body_limit < 1024 {
             return Err(BadSetting::new(
                 "WARREN_BODY_LIMIT_BYTES",
