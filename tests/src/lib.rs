@@ -9,6 +9,7 @@ pub mod events;
 pub mod gate;
 pub mod house;
 pub mod load;
+pub mod openid;
 pub mod postgres;
 pub mod process;
 pub mod processes;

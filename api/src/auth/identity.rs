@@ -1,10 +1,10 @@
-//! Somebody, before Warren has a principal for them.
+//! Who somebody is outside of Warren.
 
-/// Somebody as a provider knows it.
+/// Somebody as a directory or an identity provider knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Who it is, for ever: owns what they make.
+    /// The name that stays the same: owns things.
     pub subject: String,
-    /// The groups or roles that the provider puts them in.
+    /// The groups that it is in, by every name that settings may call them.
     pub groups: Vec<String>,
 }
