@@ -23,6 +23,7 @@ mod host_faults;
 mod idle;
 mod jobs;
 mod notices;
+mod openid;
 mod packages;
 mod postgres_faults;
 mod quota;
