@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warren_common::blobs::Blobs;
 use warren_common::id::ApiId;
-use warren_common::queue::{Broker, QueueName, Role, Settle, Topology};
+use warren_common::model::Role;
+use warren_common::queue::{self, Broker, QueueName, Settle, Topology};
 use warren_common::stop::Stop;
 use warren_common::store::{Commit, Db, DbError, migrate, principals};
 use warren_common::telemetry::{self, Readiness};
@@ -112,7 +113,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     let _end = over.clone().drop_guard();
     let topology = Topology {
         prefix: config.queue.prefix.clone(),
-        role: Role::Api(id),
+        role: queue::Role::Api(id),
     };
     let name = format!("warren-api {id}");
     let broker = Broker::start(&config.queue, topology, &name, over.clone())?;
@@ -124,7 +125,8 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         let place = config.queue.place().to_owned();
         return Err(StartError::BrokerMissing { place });
     }
-    let tokens = Tokens::load(db.clone(), Duration::from_secs(config.token_seconds.into())).await?;
+    let life = Duration::from_secs(config.token_seconds.into());
+    let tokens = Tokens::load(db.clone(), life, principals::LOCAL).await?;
     let app = Arc::new(App {
         id,
         tokens,
@@ -223,7 +225,7 @@ async fn create_admin(db: &Db, admin: &AdminConfig) -> Result<(), StartError> {
         .await
         .map_err(StartError::Admin)?;
     if there.is_none()
-        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?)
+        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?, Role::Owner)
             .await
             .map_err(StartError::Admin)?
     {

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use serde::Deserialize;
 use warren_common::store::principals;
+use warren_common::store::tokens::Proof;
 
 use super::AccessTokenResponse;
 use crate::app::{App, Shared};
@@ -51,7 +52,10 @@ pub async fn login(
     attempt.succeeded(&app.db).await?;
     drop(turn);
     // None when the user was changed while the password was checked.
-    let pair = app.tokens.begin(user.id, &user.password_hash).await?;
+    let pair = app
+        .tokens
+        .begin(user.id, Proof::Password(&user.password_hash))
+        .await?;
     Ok(Json(pair.ok_or(WRONG)?.into()))
 }
 
