@@ -268,7 +268,7 @@ fn built() -> Vec<Entry> {
         at(M::GET, "/status", For(Call), status::status),
         at(M::GET, "/health/live", Open, health::live::live),
         at(M::GET, "/health/ready", Open, health::ready::ready),
-        at(M::GET, "/swagger.json", Open, swagger::swagger),
+        at(M::GET, "/swagger.json", For(Call), swagger::swagger),
     ]
 }
 
