@@ -9,6 +9,7 @@ use warren_common::queue::Broker;
 use warren_common::store::Db;
 
 use crate::activity::Activity;
+use crate::auth::openid::OpenId;
 use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
 use crate::config::ApiConfig;
@@ -33,6 +34,8 @@ pub struct App {
     pub blobs: Blobs,
     /// Access tokens.
     pub tokens: Tokens,
+    /// The provider whose tokens are taken instead.
+    pub openid: Option<OpenId>,
     /// Passwords.
     pub passwords: Passwords,
     /// Whether it could do its work now.

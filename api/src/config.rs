@@ -14,6 +14,7 @@ use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
 
+use crate::auth::groups::RoleGroups;
 use crate::auth::password_rules::judge;
 
 /// The name of the first user.
@@ -199,6 +200,9 @@ pub struct ApiConfig {
     /// The OpenID provider whose tokens are taken.
     #[command(flatten)]
     pub openid: OpenIdConfig,
+    /// Which of its groups have which role.
+    #[command(flatten)]
+    pub role_groups: RoleGroups,
     /// Postgres.
     #[command(flatten)]
     pub database: DatabaseConfig,

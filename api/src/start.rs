@@ -11,13 +11,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warren_common::blobs::Blobs;
 use warren_common::id::ApiId;
-use warren_common::queue::{Broker, QueueName, Role, Settle, Topology};
+use warren_common::model::Role;
+use warren_common::queue::{self, Broker, QueueName, Settle, Topology};
 use warren_common::stop::Stop;
 use warren_common::store::{Commit, Db, DbError, migrate, principals};
 use warren_common::telemetry::{self, Readiness};
 
 use crate::activity::Activity;
 use crate::app::{App, Shared};
+use crate::auth::openid::{ClientError, OpenId, Provider};
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{ADMIN, AdminConfig, ApiConfig, BadSetting};
@@ -81,6 +83,9 @@ pub enum StartError {
     /// The keys of access tokens.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The provider whose tokens are taken.
+    #[error(transparent)]
+    OpenId(#[from] ClientError),
     /// The first user.
     #[error("the user {ADMIN} could not be created")]
     Admin(#[source] DbError),
@@ -106,13 +111,14 @@ pub enum StartError {
 /// Runs a node on `listener` until `stop`: the soft wish lets requests end, the hard one sends everybody away.
 pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
     config.validate()?;
+    let provider = Provider::new(&config.openid)?;
     let id = ApiId::new();
     // Cancelled last, or by drop when the start fails: ends what runs beside the server.
     let over = CancellationToken::new();
     let _end = over.clone().drop_guard();
     let topology = Topology {
         prefix: config.queue.prefix.clone(),
-        role: Role::Api(id),
+        role: queue::Role::Api(id),
     };
     let name = format!("warren-api {id}");
     let broker = Broker::start(&config.queue, topology, &name, over.clone())?;
@@ -124,10 +130,13 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         let place = config.queue.place().to_owned();
         return Err(StartError::BrokerMissing { place });
     }
-    let tokens = Tokens::load(db.clone(), Duration::from_secs(config.token_seconds.into())).await?;
+    let life = Duration::from_secs(config.token_seconds.into());
+    let tokens = Tokens::load(db.clone(), life, principals::LOCAL).await?;
     let app = Arc::new(App {
         id,
         tokens,
+        openid: provider
+            .map(|provider| OpenId::new(provider, config.role_groups.clone(), db.clone())),
         passwords: Passwords::default(),
         ready: Ready::new(db.clone(), broker.clone()),
         submitter: Arc::new(Submitter::start(
@@ -156,6 +165,12 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     beside.spawn(app.watch.clone().poll(app.db.clone()));
     let follower = Arc::clone(&app);
     beside.spawn(async move { follower.tokens.follow().await });
+    let reader = Arc::clone(&app);
+    beside.spawn(async move {
+        if let Some(openid) = &reader.openid {
+            openid.follow().await;
+        }
+    });
     beside.spawn(sweeper::run(
         app.db.clone(),
         app.broker.clone(),
@@ -223,7 +238,7 @@ async fn create_admin(db: &Db, admin: &AdminConfig) -> Result<(), StartError> {
         .await
         .map_err(StartError::Admin)?;
     if there.is_none()
-        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?)
+        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?, Role::Owner)
             .await
             .map_err(StartError::Admin)?
     {

@@ -1,6 +1,5 @@
 //! Access tokens: JWTs signed with ES256, by keys that every node shares through Postgres; and the refresh tokens beside them.
 
-mod cache;
 mod claims;
 mod families;
 mod keyring;
@@ -13,14 +12,15 @@ use chrono::Utc;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::id::{FamilyId, PrincipalId};
-use warren_common::store::tokens::{self, FamilyState, Grant, Lives, ReadTo};
-use warren_common::store::{Db, DbError, keys};
+use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo};
+use warren_common::store::{Db, DbError, keys, principals};
 
-use self::cache::Cache;
 use self::claims::{Claims, Verified};
 use self::families::Families;
 use self::keyring::Keyring;
 use super::Caller;
+use super::cache::{Cache, fingerprint};
+use super::standings::Standings;
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
@@ -69,9 +69,18 @@ const BAD_REFRESH: ApiError =
 pub struct Tokens {
     db: Db,
     keys: Keyring,
-    verified: Cache,
+    verified: Cache<Verified>,
     families: Families,
+    standings: Standings,
     lives: Lives,
+    source: String,
+}
+
+/// How far this node has read what others changed.
+#[derive(Default)]
+struct Behind {
+    families: ReadTo,
+    principals: ReadTo,
 }
 
 /// An access token and the refresh token that renews it.
@@ -87,8 +96,9 @@ pub struct Pair {
 }
 
 impl Tokens {
-    /// Reads the keys, of which the first node makes one, and what is not valid any more. `life` is that of an access token.
-    pub async fn load(db: Db, life: Duration) -> Result<Self, KeyError> {
+    /// Reads the keys, of which the first node makes one, and what is not valid any more. `life` is that of an access token;
+    /// only tokens of principals are accepted for whom `source` vouched.
+    pub async fn load(db: Db, life: Duration, source: &str) -> Result<Self, KeyError> {
         let mut stored = keys::all(&db).await?;
         if stored.is_empty() {
             let fresh = keyring::generate()?;
@@ -100,6 +110,8 @@ impl Tokens {
             keys: Keyring::new(&stored)?,
             verified: Cache::default(),
             families: Families::default(),
+            standings: Standings::default(),
+            source: source.to_owned(),
             lives: Lives {
                 family: FAMILY_LIFE,
                 refresh: REFRESH_LIFE,
@@ -112,13 +124,13 @@ impl Tokens {
     pub async fn follow(&self) {
         let mut pace = tokio::time::interval(READ_EVERY);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut read_to = ReadTo::default();
+        let mut behind = Behind::default();
         let mut keys_read = Instant::now();
         loop {
             pace.tick().await;
             let began = Instant::now();
-            if let Some(to) = in_time("what was revoked", self.read_changes(&read_to)).await {
-                read_to = to;
+            if let Some(read) = in_time("what was revoked", self.read_changes(&behind)).await {
+                behind = read;
                 self.families.noted_all(began);
             }
             if keys_read.elapsed() >= KEYS_EVERY {
@@ -128,22 +140,29 @@ impl Tokens {
         }
     }
 
-    async fn read_changes(&self, behind: &ReadTo) -> Result<ReadTo, DbError> {
-        let (changed, read_to) = tokens::changed_families(&self.db, behind).await?;
+    async fn read_changes(&self, behind: &Behind) -> Result<Behind, DbError> {
+        let (changed, families) = tokens::changed_families(&self.db, &behind.families).await?;
         for (family, state) in changed {
             self.families.note(family, state);
         }
-        Ok(read_to)
+        let (changed, principals) = principals::changed(&self.db, &behind.principals).await?;
+        for (principal, standing) in changed {
+            self.standings.note(principal, standing);
+        }
+        Ok(Behind {
+            families,
+            principals,
+        })
     }
 
-    /// Signs a user in whose password was checked against this hash.
+    /// Signs a principal in that has proved who it is; `None` when it was changed since.
     pub async fn begin(
         &self,
         user: PrincipalId,
-        password_hash: &str,
+        proof: Proof<'_>,
     ) -> Result<Option<Pair>, ApiError> {
         let (refresh, hash) = refresh_token()?;
-        let grant = tokens::start_family(&self.db, user, password_hash, &hash, self.lives).await?;
+        let grant = tokens::start_family(&self.db, user, proof, &hash, self.lives).await?;
         grant.map(|grant| self.pair(&grant, refresh)).transpose()
     }
 
@@ -151,7 +170,8 @@ impl Tokens {
     pub async fn renew(&self, refresh: &str) -> Result<Pair, ApiError> {
         let spent = hash_of(refresh);
         let (fresh, hash) = refresh_token()?;
-        let Some(grant) = tokens::renew(&self.db, &spent, &hash, self.lives).await? else {
+        let renewed = tokens::renew(&self.db, &self.source, &spent, &hash, self.lives).await?;
+        let Some(grant) = renewed else {
             self.revoke_by(&spent, true).await?;
             return Err(BAD_REFRESH);
         };
@@ -190,7 +210,7 @@ impl Tokens {
     }
 
     fn pair(&self, grant: &Grant, refresh: String) -> Result<Pair, ApiError> {
-        let claims = Claims::new(grant, Utc::now().timestamp());
+        let claims = Claims::new(grant, &self.source, Utc::now().timestamp());
         Ok(Pair {
             access: self.keys.sign(&claims).map_err(ApiError::internal)?,
             seconds: grant.access_seconds,
@@ -199,25 +219,48 @@ impl Tokens {
         })
     }
 
-    /// Whose token it is.
+    /// Whose token it is, and what that may do now.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
-        let verified = self.signed(token).await?;
-        let (family, generation) = (verified.family, verified.generation);
+        let Verified {
+            caller,
+            revision,
+            family,
+            generation,
+        } = self.signed(token).await?;
         if !self.families.is_current(Instant::now()) {
             let state = tokens::family_state(&self.db, family).await?;
             self.families.note(family, state);
+            let standing = principals::standing_of(&self.db, caller.id).await?;
+            self.standings.note(caller.id, standing.ok_or(BAD_TOKEN)?);
         }
-        if self.families.accepts(family, generation) {
-            Ok(verified.caller)
-        } else {
-            Err(BAD_TOKEN)
+        if !self.families.accepts(family, generation) {
+            return Err(BAD_TOKEN);
         }
+        let role = self.standings.role_of(caller.id, (caller.role, revision));
+        Ok(Caller {
+            role: role.ok_or(BAD_TOKEN)?,
+            ..caller
+        })
+    }
+
+    /// Whether a principal is disabled that was not at this revision. For whoever has found out in another way who it is.
+    pub async fn is_disabled(
+        &self,
+        principal: PrincipalId,
+        revision: i32,
+    ) -> Result<bool, DbError> {
+        if !self.families.is_current(Instant::now())
+            && let Some(standing) = principals::standing_of(&self.db, principal).await?
+        {
+            self.standings.note(principal, standing);
+        }
+        Ok(self.standings.is_disabled(principal, revision))
     }
 
     /// What a token says, if one of our keys signed it and it has not expired.
     async fn signed(&self, token: &str) -> Result<Verified, ApiError> {
         let now = Utc::now().timestamp();
-        let fingerprint: [u8; 32] = Sha256::digest(token).into();
+        let fingerprint = fingerprint(token);
         if let Some(verified) = self.verified.find(&fingerprint, now) {
             return Ok(verified);
         }
@@ -226,8 +269,13 @@ impl Tokens {
             self.reread().await?;
         }
         let claims = self.keys.verify(token, &kid).ok_or(BAD_TOKEN)?;
+        if claims.source != self.source {
+            return Err(BAD_TOKEN);
+        }
+        let expires = claims.exp;
         let verified = claims.verified().ok_or(BAD_TOKEN)?;
-        self.verified.keep(fingerprint, &verified, now);
+        self.verified
+            .keep(fingerprint, verified.clone(), expires, now);
         Ok(verified)
     }
 

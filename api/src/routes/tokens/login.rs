@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use serde::Deserialize;
 use warren_common::store::principals;
+use warren_common::store::tokens::Proof;
 
-use super::AccessTokenResponse;
+use super::{AccessTokenResponse, SignsInHere};
 use crate::app::{App, Shared};
 use crate::auth::password::Turn;
 use crate::auth::throttle::Attempt;
@@ -26,6 +27,7 @@ pub struct Login {
 /// Checks name and password, and begins a token family. After five failures it takes longer and longer, also to be told that it is
 /// right: else whoever guesses would not wait for the answer.
 pub async fn login(
+    _here: SignsInHere,
     State(app): State<Shared>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     SmallBody(login): SmallBody<Login>,
@@ -51,7 +53,10 @@ pub async fn login(
     attempt.succeeded(&app.db).await?;
     drop(turn);
     // None when the user was changed while the password was checked.
-    let pair = app.tokens.begin(user.id, &user.password_hash).await?;
+    let pair = app
+        .tokens
+        .begin(user.id, Proof::Password(&user.password_hash))
+        .await?;
     Ok(Json(pair.ok_or(WRONG)?.into()))
 }
 

@@ -5,9 +5,30 @@ pub mod login;
 pub mod renew;
 pub mod revoke;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use serde::Serialize;
 
+use crate::app::Shared;
 use crate::auth::tokens::Pair;
+use crate::error::ApiError;
+
+/// Signing in happens here, and not at an `OpenID` provider. A route that takes it as its first argument is refused otherwise.
+pub struct SignsInHere;
+
+impl FromRequestParts<Shared> for SignsInHere {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
+        match &app.openid {
+            None => Ok(Self),
+            Some(openid) => Err(ApiError::BadRequest(format!(
+                "nobody signs in here: get an access token from {} and send it as Authorization: Bearer",
+                openid.issuer()
+            ))),
+        }
+    }
+}
 
 /// The tokens of a sign-in.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::AccessTokenResponse;
+use super::{AccessTokenResponse, SignsInHere};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
@@ -18,6 +18,7 @@ pub struct Renewal {
 
 /// Exchanges a refresh token for a new pair; the pair before stops working.
 pub async fn renew(
+    _here: SignsInHere,
     State(app): State<Shared>,
     SmallBody(renewal): SmallBody<Renewal>,
 ) -> Result<Json<AccessTokenResponse>, ApiError> {

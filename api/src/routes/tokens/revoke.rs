@@ -5,6 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
+use super::SignsInHere;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::extract::Params;
@@ -22,6 +23,7 @@ pub struct Revoked {}
 
 /// Ends the sign-in of the token in the query.
 pub async fn by_query(
+    _here: SignsInHere,
     State(app): State<Shared>,
     Params(revocation): Params<Revocation>,
 ) -> Result<Json<Revoked>, ApiError> {
@@ -33,6 +35,7 @@ pub async fn by_query(
 
 /// Ends the sign-in of the token in the path.
 pub async fn by_path(
+    _here: SignsInHere,
     State(app): State<Shared>,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Revoked>, ApiError> {
