@@ -92,12 +92,13 @@ function open() {
   };
 }
 
-// A token as somebody makes it who has read the provider's public keys.
+// A token as somebody makes it who has read the provider's public keys; or as the provider itself would, which makes none like that.
 function forge({ signature, header, claims }) {
   const [key] = keys;
   const named = { alg: key.alg, typ: 'at+jwt', kid: key.kid, ...header };
   const text = [named, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
   const signatures = {
+    provider: () => createSign('RSA-SHA256').update(text).sign({ key, format: 'jwk' }, 'base64url'),
     none: () => '',
     // The public key as the secret of an HMAC.
     publicKey: () => createHmac('sha256', Buffer.from(key.n, 'base64url')).update(text).digest('base64url'),

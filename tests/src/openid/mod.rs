@@ -22,6 +22,8 @@ const SECRET: &str = "some-secret";
 /// How the signature of a forged token comes about. The provider's public key is known to everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signature {
+    /// As the provider does it, for what it would not sign.
+    Provider,
     /// Not at all.
     None,
     /// As an HMAC with the public key as its secret.
@@ -127,6 +129,7 @@ impl OpenIdProvider {
     /// When none comes.
     pub async fn forge(&self, signature: Signature, header: &Value, claims: &Value) -> String {
         let signature = match signature {
+            Signature::Provider => "provider",
             Signature::None => "none",
             Signature::PublicKey => "publicKey",
             Signature::Stranger => "stranger",
