@@ -28,6 +28,7 @@ mod postgres_faults;
 mod quota;
 mod readers;
 mod retention;
+mod roles;
 mod sandbox;
 mod services;
 mod sessions;
