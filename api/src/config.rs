@@ -1,12 +1,14 @@
 //! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
 
 mod keep;
+mod transport;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
+pub use transport::TransportConfig;
 use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
@@ -76,6 +78,9 @@ pub struct ApiConfig {
     /// Where it listens.
     #[command(flatten)]
     pub listen: ListenConfig,
+    /// What lies between the network and the router.
+    #[command(flatten)]
+    pub transport: TransportConfig,
     /// Largest request body in bytes
     #[arg(
         id = "body_limit_bytes",

@@ -12,6 +12,7 @@ use crate::routes::{
     batches, calls, files, health, jobs, services, sessions, snapshots, status, swagger, tokens,
     workspace,
 };
+use crate::transport::client::identify;
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
 
@@ -173,6 +174,7 @@ const COMPUTE_NODES: &str = "compute-node routes";
 
 /// The router with everything around it.
 pub fn build(app: Shared) -> Router {
+    let proxies = app.config.transport.trusted_proxies.clone();
     let later = LATER.iter().map(|(method, path, what)| {
         let refuse = |_caller: Caller| async { Err::<(), _>(ApiError::NotBuilt(what)) };
         at(method.clone(), path, refuse)
@@ -186,6 +188,7 @@ pub fn build(app: Shared) -> Router {
         .fallback(async || ApiError::NotFound("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(axum::middleware::from_fn(observe))
+        .layer(axum::middleware::from_fn_with_state(proxies, identify))
         .with_state(app)
 }
 

@@ -1,0 +1,3 @@
+//! What lies between the network and the router.
+
+pub mod client;
