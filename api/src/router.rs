@@ -12,7 +12,8 @@ use crate::routes::{
     batches, calls, files, health, jobs, services, sessions, snapshots, status, swagger, tokens,
     workspace,
 };
-use crate::transport::client::identify;
+use crate::transport;
+use crate::transport::requests::{Requests, limit};
 
 type Entry = (Method, &'static str, MethodRouter<Shared>);
 
@@ -174,12 +175,13 @@ const COMPUTE_NODES: &str = "compute-node routes";
 
 /// The router with everything around it.
 pub fn build(app: Shared) -> Router {
-    let proxies = app.config.transport.trusted_proxies.clone();
+    let config = app.config.clone();
+    let requests = Requests::new(config.transport.max_requests as usize);
     let later = LATER.iter().map(|(method, path, what)| {
         let refuse = |_caller: Caller| async { Err::<(), _>(ApiError::NotBuilt(what)) };
         at(method.clone(), path, refuse)
     });
-    built()
+    let router = built()
         .into_iter()
         .chain(later)
         .fold(Router::new(), |router, (_method, path, handler)| {
@@ -187,9 +189,10 @@ pub fn build(app: Shared) -> Router {
         })
         .fallback(async || ApiError::NotFound("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(axum::middleware::from_fn_with_state(requests, limit))
         .layer(axum::middleware::from_fn(observe))
-        .layer(axum::middleware::from_fn_with_state(proxies, identify))
-        .with_state(app)
+        .with_state(app);
+    transport::around(router, &config)
 }
 
 fn at<H, T>(method: Method, path: &'static str, handler: H) -> Entry
