@@ -35,6 +35,7 @@ mod sessions;
 mod snapshots;
 mod storm;
 mod tokens;
+mod transport;
 mod upgrades;
 mod users;
 mod waiting;
