@@ -1,9 +1,7 @@
 //! `POST /login`
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use serde::Deserialize;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
@@ -14,6 +12,7 @@ use crate::auth::password::Turn;
 use crate::auth::throttle::Attempt;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
+use crate::transport::client::ClientAddress;
 
 const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
 
@@ -29,11 +28,11 @@ pub struct Login {
 pub async fn login(
     _here: SignsInHere,
     State(app): State<Shared>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     SmallBody(login): SmallBody<Login>,
 ) -> Result<Json<AccessTokenResponse>, ApiError> {
     let Login { username, password } = login;
-    let attempt = Attempt::new(&username, address.ip());
+    let attempt = Attempt::new(&username, address);
     let turn = turn(&app, &attempt).await?;
     // Postgres keeps no NUL in text, so nobody has such a name.
     let user = if username.contains('\0') {
