@@ -1,6 +1,6 @@
 //! The pages that operators rely on say what the programs say.
 
-mod pages;
+pub(crate) mod pages;
 
 use std::collections::BTreeSet;
 

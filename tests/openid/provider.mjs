@@ -1,12 +1,14 @@
 // An OpenID provider for the tests, on a free port of loopback: oidc-provider, with ways to say what a token is to claim, to change the
-// provider's keys, and to forge tokens. `node provider.mjs FOLDER PORT`: FOLDER holds its packages; PORT may be 0.
+// provider's keys, and to forge tokens. `node provider.mjs FOLDER [TLS]`: FOLDER holds its packages, TLS cert.pem and key.pem for https.
 
 import { createHmac, createSign, generateKeyPairSync, randomUUID } from 'node:crypto';
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-const [folder, port] = process.argv.slice(2);
+const [folder, tls] = process.argv.slice(2);
 const packages = createRequire(pathToFileURL(`${folder}/`));
 const { Provider } = await import(pathToFileURL(packages.resolve('oidc-provider')));
 
@@ -127,12 +129,16 @@ async function answerControl(action, request, response) {
   response.end(JSON.stringify(action(JSON.parse(body))));
 }
 
-const server = createServer((request, response) => {
+function respond(request, response) {
   const action = control[request.url];
   if (action) answerControl(action, request, response);
   else handler(request, response);
-});
-await new Promise((listening) => server.listen(Number(port), '127.0.0.1', listening));
-const issuer = `http://127.0.0.1:${server.address().port}`;
+}
+
+const server = tls
+  ? https.createServer({ cert: readFileSync(`${tls}/cert.pem`), key: readFileSync(`${tls}/key.pem`) }, respond)
+  : http.createServer(respond);
+await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
 open();
 console.log(`ready at ${issuer}`);

@@ -94,7 +94,12 @@ async fn try_page(name: &str, page: &str, languages: &[&str]) {
     assert!(page.contains(ADDRESS) && page.contains(SECRET), "{name}");
     let address = format!("http://{}", house.apis[0].addr);
     let page = page.replace(ADDRESS, &address).replace(SECRET, PASSWORD);
-    let blocks = blocks(&page);
+    try_blocks(name, &page, languages, house.dir()).await;
+}
+
+/// Runs what stands between the fences of a page, in a folder.
+pub(crate) async fn try_blocks(name: &str, page: &str, languages: &[&str], dir: &Path) {
+    let blocks = blocks(page);
     let known = |block: &Block<'_>| {
         languages.contains(&block.language) || matches!(block.language, "json" | "text")
     };
@@ -107,7 +112,7 @@ async fn try_page(name: &str, page: &str, languages: &[&str]) {
         );
     }
     for language in languages {
-        let dir = house.dir().join(language);
+        let dir = dir.join(language);
         std::fs::create_dir(&dir).unwrap();
         run(name, language, &steps(&blocks, language), &dir).await;
     }

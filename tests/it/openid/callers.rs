@@ -7,6 +7,7 @@ use warren_tests::openid::OpenIdProvider;
 use warren_tests::{Client, wait};
 
 use super::{caller, house_of, shown};
+use crate::docs::pages::try_blocks;
 
 #[tokio::test]
 async fn whoever_the_provider_vouches_for_runs_code_and_sees_what_is_theirs() {
@@ -156,4 +157,21 @@ async fn nobody_signs_in_here_while_a_provider_does_it() {
         let problem = answer.error(400);
         assert!(problem.contains(provider.issuer()), "{problem}");
     }
+}
+
+/// What `docs/SIGNING-IN.md` tells to do, as it stands there.
+#[tokio::test]
+async fn the_example_of_the_page_is_as_it_says() {
+    let page = include_str!("../../../docs/SIGNING-IN.md");
+    let example = page.split_once("### A worked example").unwrap().1;
+    let example = example.split("\n### ").next().unwrap();
+    let provider = OpenIdProvider::start().await;
+    let house = house_of(provider.issuer()).workers(0).build().await;
+    let example = example
+        .replace("https://login.example", provider.issuer())
+        .replace(
+            "http://localhost:12800",
+            &format!("http://{}", house.apis[0].addr),
+        );
+    try_blocks("SIGNING-IN.md", &example, &["sh"], house.dir()).await;
 }

@@ -207,3 +207,16 @@ async fn settings_that_cannot_be_right_stop_the_start() {
         assert!(said.contains(variable), "{arguments:?}: {said}");
     }
 }
+
+#[tokio::test]
+async fn a_provider_over_tls_needs_a_certificate_that_is_trusted() {
+    let provider = OpenIdProvider::start_over_tls().await;
+    let mut house = house_of(provider.issuer()).workers(0).build().await;
+    let token = provider.token("ana", &[]).await;
+    shown(&house, &token).await.error(503);
+    let certificate = provider.certificate();
+    let settings = [("WARREN_OPENID_CA", certificate.to_str().unwrap())];
+    let node = house.add_api_via(house.database.server, &settings).await;
+    let ana = caller(&house, &token).at(house.apis[node].addr);
+    ana.get("/sessions").await.expect(200);
+}

@@ -2,7 +2,7 @@
 
 mod impostor;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use crate::wait;
 pub const AUDIENCE: &str = "api://warren";
 /// The program that asks the provider for tokens.
 pub const CLIENT: &str = "some-program";
+const CERTIFICATE: &str = "cert.pem";
 const SECRET: &str = "some-secret";
 
 /// How the signature of a forged token comes about. The provider's public key is known to everybody.
@@ -37,7 +38,7 @@ pub struct OpenIdProvider {
     issuer: String,
     http: reqwest::Client,
     process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl OpenIdProvider {
@@ -47,11 +48,36 @@ impl OpenIdProvider {
     ///
     /// When it does not start; `./dev test` installs what it needs.
     pub async fn start() -> Self {
-        let dir = TempDir::with_prefix("warren-openid-").expect("a folder can be made");
+        Self::start_in(TempDir::new().expect("a folder can be made"), false).await
+    }
+
+    /// The same over TLS, with a certificate that [`OpenIdProvider::certificate`] alone vouches for.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_over_tls() -> Self {
+        let dir = TempDir::new().expect("a folder can be made");
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])
+            .expect("a certificate can be made");
+        for (name, pem) in [
+            (CERTIFICATE, made.cert.pem()),
+            ("key.pem", made.signing_key.serialize_pem()),
+        ] {
+            std::fs::write(dir.path().join(name), pem).expect("a file can be written");
+        }
+        Self::start_in(dir, true).await
+    }
+
+    async fn start_in(dir: TempDir, tls: bool) -> Self {
         let log = dir.path().join("provider.log");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/openid/provider.mjs");
         let packages = setting("WARREN_TEST_OPENID");
-        let arguments = [script, &packages, "0"];
+        let mut arguments = vec![script, &packages];
+        let folder = dir.path().to_string_lossy();
+        if tls {
+            arguments.push(&folder);
+        }
         let mut process = Process::start("provider", Path::new("node"), &arguments, &[], &log);
         let issuer = wait::until("the OpenID provider is ready", async || {
             let text = process.log_text();
@@ -64,10 +90,15 @@ impl OpenIdProvider {
         .await;
         Self {
             issuer,
-            http: reqwest::Client::new(),
+            http: client(tls.then(|| dir.path().join(CERTIFICATE)).as_deref()),
             process,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// The file with its certificate, when it has one.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.path().join(CERTIFICATE)
     }
 
     /// What it calls itself.
@@ -163,6 +194,16 @@ impl OpenIdProvider {
     pub async fn stop(&mut self) {
         self.process.kill().await;
     }
+}
+
+fn client(certificate: Option<&Path>) -> reqwest::Client {
+    let mut builder = reqwest::Client::builder();
+    if let Some(path) = certificate {
+        let pem = std::fs::read(path).expect("the certificate can be read");
+        let certificate = reqwest::Certificate::from_pem(&pem).expect("it is a certificate");
+        builder = builder.tls_certs_only([certificate]);
+    }
+    builder.build().expect("a client can be built")
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Value {
