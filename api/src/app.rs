@@ -9,6 +9,7 @@ use warren_common::queue::Broker;
 use warren_common::store::Db;
 
 use crate::activity::Activity;
+use crate::audit::Audit;
 use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
 use crate::config::ApiConfig;
@@ -31,6 +32,8 @@ pub struct App {
     pub broker: Broker,
     /// The object store.
     pub blobs: Blobs,
+    /// Who did what.
+    pub audit: Audit,
     /// Access tokens.
     pub tokens: Tokens,
     /// Passwords.

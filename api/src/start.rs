@@ -17,6 +17,7 @@ use warren_common::telemetry::{self, Readiness};
 
 use crate::activity::Activity;
 use crate::app::{App, Shared};
+use crate::audit::Audit;
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{ADMIN, AdminConfig, ApiConfig, BadSetting};
@@ -32,6 +33,8 @@ use crate::{router, sweeper, upkeep};
 
 /// How long a server that is missing at start is waited for.
 const SERVERS_WAIT: Duration = Duration::from_secs(15);
+/// How long the last records of the audit may take to be stored.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// The pause between two tries.
 const SERVERS_PAUSE: Duration = Duration::from_millis(250);
 
@@ -126,8 +129,10 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     }
     let life = Duration::from_secs(config.token_seconds.into());
     let tokens = Tokens::load(db.clone(), life, principals::LOCAL).await?;
+    let (audit, records) = Audit::new();
     let app = Arc::new(App {
         id,
+        audit,
         tokens,
         passwords: Passwords::default(),
         ready: Ready::new(db.clone(), broker.clone()),
@@ -153,6 +158,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     // Dropping it aborts what it holds.
     let mut beside = JoinSet::new();
     let events = app.broker.consume(QueueName::Api(id), Settle::OnReceipt);
+    beside.spawn(records.write(app.db.clone()));
     beside.spawn(app.watch.clone().hear(events));
     beside.spawn(app.watch.clone().poll(app.db.clone()));
     let follower = Arc::clone(&app);
@@ -184,6 +190,12 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         beside.spawn(Arc::clone(tls).follow());
     }
     serve(&app, listener, tls, stop).await;
+    if tokio::time::timeout(LAST_RECORDS, app.audit.flushed())
+        .await
+        .is_err()
+    {
+        tracing::error!("The last records of the audit are in the log only");
+    }
     app.db.close();
     Ok(())
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod api_faults;
+mod audit;
 mod blobs;
 mod broker_faults;
 mod cancels;

@@ -23,6 +23,7 @@ use self::families::Families;
 use self::keyring::Keyring;
 use super::Caller;
 use super::standings::Standings;
+use crate::audit::Who;
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
@@ -189,16 +190,16 @@ impl Tokens {
         self.pair(&grant, fresh)
     }
 
-    /// Ends the sign-in that a refresh token descends from.
-    pub async fn revoke(&self, refresh: &str) -> Result<(), ApiError> {
-        let is_ended = self.revoke_by(&hash_of(refresh), false).await?;
-        is_ended.then_some(()).ok_or(BAD_REFRESH)
+    /// Ends the sign-in that a refresh token descends from, and says whose it was.
+    pub async fn revoke(&self, refresh: &str) -> Result<Who, ApiError> {
+        let ended = self.revoke_by(&hash_of(refresh), false).await?;
+        ended.ok_or(BAD_REFRESH)
     }
 
-    /// True when the token was one that could still be exchanged.
-    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<bool, ApiError> {
+    /// Whose sign-in it was when the token was one that could still be exchanged.
+    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<Option<Who>, ApiError> {
         let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         self.changed(revoked.family, None);
         if !revoked.by_live_token {
@@ -207,7 +208,10 @@ impl Tokens {
                 "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
             );
         }
-        Ok(revoked.by_live_token)
+        Ok(revoked.by_live_token.then_some(Who {
+            id: revoked.principal,
+            name: revoked.name,
+        }))
     }
 
     /// Takes note at once of what this node has changed. For how long it is of interest is read with what others changed.

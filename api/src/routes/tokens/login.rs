@@ -1,15 +1,20 @@
 //! `POST /login`
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
 
 use super::AccessTokenResponse;
 use crate::app::{App, Shared};
+use crate::audit::Who;
 use crate::auth::password::Turn;
 use crate::auth::throttle::Attempt;
+use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 use crate::transport::client::ClientAddress;
@@ -29,16 +34,39 @@ pub async fn login(
     State(app): State<Shared>,
     ClientAddress(address): ClientAddress,
     SmallBody(login): SmallBody<Login>,
-) -> Result<Json<AccessTokenResponse>, ApiError> {
+) -> Response {
+    let mut who = None;
+    let signed_in = sign_in(&app, address, login, &mut who).await;
+    let mut response = signed_in
+        .map(|pair| Json(AccessTokenResponse::from(pair)))
+        .into_response();
+    // A name that nobody has is not recorded: it may be a password that was typed in the wrong place.
+    if let Some(who) = who {
+        response.extensions_mut().insert(who);
+    }
+    response
+}
+
+/// `who` becomes whose name it is, whether the password fits or not.
+async fn sign_in(
+    app: &App,
+    address: IpAddr,
+    login: Login,
+    who: &mut Option<Who>,
+) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&username, address);
-    let turn = turn(&app, &attempt).await?;
+    let turn = turn(app, &attempt).await?;
     // Postgres keeps no NUL in text, so nobody has such a name.
     let user = if username.contains('\0') {
         None
     } else {
         principals::local_user(&app.db, &username).await?
     };
+    *who = user.as_ref().map(|user| Who {
+        id: user.id,
+        name: username,
+    });
     let user = user.filter(|user| !user.disabled);
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let (fits, turn) = turn.fits(password, hash).await?;
@@ -50,12 +78,9 @@ pub async fn login(
     };
     attempt.succeeded(&app.db).await?;
     drop(turn);
+    let proof = Proof::Password(&user.password_hash);
     // None when the user was changed while the password was checked.
-    let pair = app
-        .tokens
-        .begin(user.id, Proof::Password(&user.password_hash))
-        .await?;
-    Ok(Json(pair.ok_or(WRONG)?.into()))
+    app.tokens.begin(user.id, proof).await?.ok_or(WRONG)
 }
 
 /// Waits until the password may be checked.
