@@ -1,12 +1,14 @@
 //! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
 
 mod keep;
+mod ldap;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
+pub use ldap::{LdapConfig, Servers};
 use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
@@ -25,7 +27,7 @@ pub struct BadSetting {
 }
 
 impl BadSetting {
-    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self {
             variable,
             problem: problem.into(),
@@ -190,6 +192,9 @@ pub struct ApiConfig {
     /// Event streams.
     #[command(flatten)]
     pub streams: StreamConfig,
+    /// The directory.
+    #[command(flatten)]
+    pub ldap: LdapConfig,
     /// The first user.
     #[command(flatten)]
     pub admin: AdminConfig,
@@ -220,6 +225,7 @@ impl ApiConfig {
     pub fn validate(&self) -> Result<(), BadSetting> {
         self.admin.validate()?;
         self.streams.validate()?;
+        self.ldap.validate()?;
         if self.body_limit < 1024 {
             return Err(BadSetting::new(
                 "WARREN_BODY_LIMIT_BYTES",

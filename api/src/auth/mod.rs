@@ -1,5 +1,7 @@
 //! Who is calling.
 
+pub mod identity;
+pub mod ldap;
 pub mod password;
 pub mod password_rules;
 pub mod throttle;
