@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 use tokio::net::TcpListener;
 use warren_common::config::{DatabaseConfig, TelemetryConfig};
+use warren_common::model::Role;
 use warren_common::stop::Stop;
 use warren_common::telemetry;
 
@@ -56,7 +57,7 @@ struct MigrateConfig {
 #[derive(Debug, Subcommand)]
 enum UsersTask {
     /// Add a user; the password is asked for, or read from the first line of the input
-    Add(OneUser),
+    Add(NewUser),
     /// Show the users
     List(ListUsers),
     /// Refuse a user from now on, and end its sign-ins
@@ -65,6 +66,8 @@ enum UsersTask {
     Enable(OneUser),
     /// Set another password, read as by add, and end the sign-ins with the one before
     SetPassword(OneUser),
+    /// Give a user another role, also where it is signed in
+    SetRole(UserRole),
     /// Remove a user for good; what it owns is kept, and nobody else gets its name
     Delete(OneUser),
 }
@@ -93,6 +96,25 @@ struct OneUser {
     database: DatabaseConfig,
     #[command(flatten)]
     telemetry: TelemetryConfig,
+}
+
+/// Who is added.
+#[derive(Debug, Args)]
+struct NewUser {
+    #[command(flatten)]
+    user: OneUser,
+    /// What the user may do: reader, contributor or owner
+    #[arg(long, default_value = "contributor")]
+    role: Role,
+}
+
+/// Who gets which role.
+#[derive(Debug, Args)]
+struct UserRole {
+    #[command(flatten)]
+    user: OneUser,
+    /// What the user may do: reader, contributor or owner
+    role: Role,
 }
 
 /// How they are shown.
@@ -173,7 +195,14 @@ fn perform(task: Task) -> Result<(), CliError> {
 }
 
 fn manage_users(task: UsersTask) -> Result<(), CliError> {
-    let (UsersTask::Add(OneUser { telemetry, .. })
+    let (UsersTask::Add(NewUser {
+        user: OneUser { telemetry, .. },
+        ..
+    })
+    | UsersTask::SetRole(UserRole {
+        user: OneUser { telemetry, .. },
+        ..
+    })
     | UsersTask::List(ListUsers { telemetry, .. })
     | UsersTask::Disable(OneUser { telemetry, .. })
     | UsersTask::Enable(OneUser { telemetry, .. })
@@ -182,7 +211,12 @@ fn manage_users(task: UsersTask) -> Result<(), CliError> {
     telemetry::start(telemetry)?;
     errand(async {
         let done = match task {
-            UsersTask::Add(user) => users::add(&user.name, &user.database).await,
+            UsersTask::Add(NewUser { user, role }) => {
+                users::add(&user.name, role, &user.database).await
+            }
+            UsersTask::SetRole(UserRole { user, role }) => {
+                users::set_role(&user.name, role, &user.database).await
+            }
             UsersTask::List(list) => users::list(list.json, &list.database).await,
             UsersTask::Disable(user) => users::allow(&user.name, false, &user.database).await,
             UsersTask::Enable(user) => users::allow(&user.name, true, &user.database).await,

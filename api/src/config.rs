@@ -13,6 +13,7 @@ use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
 
+use crate::auth::groups::RoleGroups;
 use crate::auth::password_rules::judge;
 
 /// The name of the first user.
@@ -195,6 +196,9 @@ pub struct ApiConfig {
     /// The directory.
     #[command(flatten)]
     pub ldap: LdapConfig,
+    /// Which groups of a directory or a provider have which role.
+    #[command(flatten)]
+    pub role_groups: RoleGroups,
     /// The first user.
     #[command(flatten)]
     pub admin: AdminConfig,

@@ -2,150 +2,277 @@
 
 use axum::Router;
 use axum::http::Method;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::app::Shared;
-use crate::auth::Caller;
+use crate::auth::admit::{Access, admit};
+use crate::auth::policy::Action;
 use crate::error::ApiError;
 use crate::middleware::observe;
 use crate::routes::{
     batches, calls, files, health, jobs, services, sessions, snapshots, status, swagger, tokens,
-    workspace,
+    users, workspace,
 };
 
-type Entry = (Method, &'static str, MethodRouter<Shared>);
+/// A route: what it is called by, what it asks of a caller, and what answers.
+struct Entry {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests compare what is listed")
+    )]
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: MethodRouter<Shared>,
+}
 
 /// What is answered. `swagger.json` describes exactly these.
 fn built() -> Vec<Entry> {
+    use Access::{For, Open};
+    use Action::{Call, Look, ManageUsers, Publish, ReadBatch, RunCode};
     use Method as M;
     vec![
-        at(M::POST, "/login", tokens::login::login),
-        at(M::POST, "/login/refreshToken", tokens::renew::renew),
-        at(M::DELETE, "/login/refreshToken", tokens::revoke::by_query),
+        at(M::POST, "/login", Open, tokens::login::login),
+        at(M::POST, "/login/refreshToken", Open, tokens::renew::renew),
+        at(
+            M::DELETE,
+            "/login/refreshToken",
+            Open,
+            tokens::revoke::by_query,
+        ),
         at(
             M::DELETE,
             "/login/refreshToken/{*token}",
+            Open,
             tokens::revoke::by_path,
         ),
-        at(M::GET, "/.well-known/jwks.json", tokens::keys::keys),
-        at(M::POST, "/sessions", sessions::open::open),
-        at(M::GET, "/sessions", sessions::list::list),
-        at(M::DELETE, "/sessions/{id}", sessions::close::close),
-        at(M::DELETE, "/sessions/{id}/force", sessions::force::force),
+        at(M::GET, "/.well-known/jwks.json", Open, tokens::keys::keys),
+        at(M::POST, "/sessions", For(RunCode), sessions::open::open),
+        at(M::GET, "/sessions", For(Look), sessions::list::list),
+        at(
+            M::DELETE,
+            "/sessions/{id}",
+            For(Look),
+            sessions::close::close,
+        ),
+        at(
+            M::DELETE,
+            "/sessions/{id}/force",
+            For(Look),
+            sessions::force::force,
+        ),
         at(
             M::POST,
             "/sessions/{id}/execute",
+            For(RunCode),
             sessions::execute::execute,
         ),
-        at(M::POST, "/sessions/{id}/cancel", sessions::cancel::cancel),
+        at(
+            M::POST,
+            "/sessions/{id}/cancel",
+            For(Look),
+            sessions::cancel::cancel,
+        ),
         at(
             M::GET,
             "/sessions/{id}/console-output",
+            For(Look),
             sessions::console_output::console_output,
         ),
-        at(M::GET, "/sessions/{id}/history", sessions::history::history),
-        at(M::POST, "/sessions/{id}/files", files::upload::upload),
-        at(M::GET, "/sessions/{id}/files", files::list::list),
-        at(M::GET, "/sessions/{id}/files/{file}", files::read::read),
+        at(
+            M::GET,
+            "/sessions/{id}/history",
+            For(Look),
+            sessions::history::history,
+        ),
+        at(
+            M::POST,
+            "/sessions/{id}/files",
+            For(RunCode),
+            files::upload::upload,
+        ),
+        at(M::GET, "/sessions/{id}/files", For(Look), files::list::list),
+        at(
+            M::GET,
+            "/sessions/{id}/files/{file}",
+            For(Look),
+            files::read::read,
+        ),
         at(
             M::DELETE,
             "/sessions/{id}/files/{file}",
+            For(Look),
             files::delete::delete,
         ),
-        at(M::GET, "/sessions/{id}/workspace", workspace::list::list),
+        at(
+            M::GET,
+            "/sessions/{id}/workspace",
+            For(Look),
+            workspace::list::list,
+        ),
         at(
             M::GET,
             "/sessions/{id}/workspace/{object}",
+            For(Look),
             workspace::read::read,
         ),
         at(
             M::POST,
             "/sessions/{id}/workspace/{object}",
+            For(RunCode),
             workspace::upload::upload,
         ),
         at(
             M::DELETE,
             "/sessions/{id}/workspace/{object}",
+            For(Look),
             workspace::delete::delete,
         ),
         at(
             M::POST,
             "/sessions/{id}/snapshot",
+            For(RunCode),
             snapshots::create::create,
         ),
         at(
             M::POST,
             "/sessions/{id}/loadsnapshot/{snapshot}",
+            For(RunCode),
             snapshots::load::load,
         ),
-        at(M::GET, "/snapshots", snapshots::list::list),
-        at(M::GET, "/snapshots/{id}", snapshots::read::read),
-        at(M::DELETE, "/snapshots/{id}", snapshots::delete::delete),
-        at(M::GET, "/services", services::list::all),
-        at(M::GET, "/services/{name}", services::list::of_name),
-        at(M::POST, "/services/{name}", services::publish::publish),
-        at(M::GET, "/services/{name}/{version}", services::list::one),
+        at(M::GET, "/snapshots", For(Look), snapshots::list::list),
+        at(M::GET, "/snapshots/{id}", For(Look), snapshots::read::read),
+        at(
+            M::DELETE,
+            "/snapshots/{id}",
+            For(Look),
+            snapshots::delete::delete,
+        ),
+        at(M::GET, "/services", For(Call), services::list::all),
+        at(
+            M::GET,
+            "/services/{name}",
+            For(Call),
+            services::list::of_name,
+        ),
+        at(
+            M::POST,
+            "/services/{name}",
+            For(Publish),
+            services::publish::publish,
+        ),
+        at(
+            M::GET,
+            "/services/{name}/{version}",
+            For(Call),
+            services::list::one,
+        ),
         at(
             M::POST,
             "/services/{name}/{version}",
+            For(Publish),
             services::publish::publish,
         ),
         at(
             M::PATCH,
             "/services/{name}/{version}",
+            For(Publish),
             services::publish::patch,
         ),
         at(
             M::DELETE,
             "/services/{name}/{version}",
+            For(Publish),
             services::delete::delete,
         ),
-        at(M::POST, "/api/{name}/{version}", calls::call::call),
+        at(
+            M::POST,
+            "/api/{name}/{version}",
+            For(Call),
+            calls::call::call,
+        ),
         at(
             M::GET,
             "/api/{name}/{version}/swagger.json",
+            For(Call),
             calls::swagger::swagger,
         ),
         at(
             M::POST,
             "/api/{name}/{version}/batch",
+            For(Call),
             batches::start::start,
         ),
-        at(M::GET, "/api/{name}/{version}/batch", batches::list::list),
+        at(
+            M::GET,
+            "/api/{name}/{version}/batch",
+            For(Call),
+            batches::list::list,
+        ),
         at(
             M::GET,
             "/api/{name}/{version}/batch/{execution}",
+            For(ReadBatch),
             batches::read::read,
         ),
         at(
             M::DELETE,
             "/api/{name}/{version}/batch/{execution}",
+            For(ReadBatch),
             batches::delete::delete,
         ),
         at(
             M::GET,
             "/api/{name}/{version}/batch/{execution}/{index}/files",
+            For(ReadBatch),
             batches::files::list,
         ),
         at(
             M::GET,
             "/api/{name}/{version}/batch/{execution}/{index}/files/{file}",
+            For(ReadBatch),
             batches::files::read,
         ),
-        at(M::GET, "/jobs", jobs::list::list),
-        at(M::GET, "/jobs/{id}", jobs::read::read),
-        at(M::GET, "/jobs/{id}/content", jobs::content::content),
-        at(M::DELETE, "/jobs/{id}", jobs::cancel::cancel),
-        at(M::GET, "/jobs/{id}/console", jobs::console::console),
-        at(M::GET, "/jobs/{id}/events", jobs::events::events),
-        at(M::GET, "/status", status::status),
-        at(M::GET, "/health/live", health::live::live),
-        at(M::GET, "/health/ready", health::ready::ready),
-        at(M::GET, "/swagger.json", swagger::swagger),
+        at(M::GET, "/jobs", For(Look), jobs::list::list),
+        at(M::GET, "/jobs/{id}", For(Look), jobs::read::read),
+        at(
+            M::GET,
+            "/jobs/{id}/content",
+            For(Look),
+            jobs::content::content,
+        ),
+        at(M::DELETE, "/jobs/{id}", For(Look), jobs::cancel::cancel),
+        at(
+            M::GET,
+            "/jobs/{id}/console",
+            For(Look),
+            jobs::console::console,
+        ),
+        at(M::GET, "/jobs/{id}/events", For(Look), jobs::events::events),
+        at(M::GET, "/users", For(ManageUsers), users::list::all),
+        at(M::POST, "/users", For(ManageUsers), users::add::add),
+        at(M::GET, "/users/{name}", For(ManageUsers), users::list::one),
+        at(
+            M::PATCH,
+            "/users/{name}",
+            For(ManageUsers),
+            users::change::change,
+        ),
+        at(
+            M::DELETE,
+            "/users/{name}",
+            For(ManageUsers),
+            users::delete::delete,
+        ),
+        at(M::GET, "/status", For(Call), status::status),
+        at(M::GET, "/health/live", Open, health::live::live),
+        at(M::GET, "/health/ready", Open, health::ready::ready),
+        at(M::GET, "/swagger.json", For(Call), swagger::swagger),
     ]
 }
 
-/// Known from the contract, for a later release: 501, after the token was checked.
+/// Known from the contract, for a later release: 501 for whoever may have them then.
 const LATER: &[(Method, &str, &str)] = &[
     (Method::GET, "/services/{name}/{version}/pool", POOLS),
     (Method::POST, "/services/{name}/{version}/pool", POOLS),
@@ -174,28 +301,49 @@ const COMPUTE_NODES: &str = "compute-node routes";
 /// The router with everything around it.
 pub fn build(app: Shared) -> Router {
     let later = LATER.iter().map(|(method, path, what)| {
-        let refuse = |_caller: Caller| async { Err::<(), _>(ApiError::NotBuilt(what)) };
-        at(method.clone(), path, refuse)
+        let refuse = || async { Err::<(), _>(ApiError::NotBuilt(what)) };
+        let action = if *what == REALTIME {
+            Action::Publish
+        } else {
+            Action::ManageFleet
+        };
+        at(method.clone(), path, Access::For(action), refuse)
     });
     built()
         .into_iter()
         .chain(later)
-        .fold(Router::new(), |router, (_method, path, handler)| {
-            router.route(path, handler)
+        .fold(Router::new(), |router, entry| {
+            router.route(entry.path, guarded(entry.access, entry.handler, &app))
         })
         .fallback(async || ApiError::NotFound("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(axum::middleware::from_fn(observe))
+        .layer(from_fn(observe))
         .with_state(app)
 }
 
-fn at<H, T>(method: Method, path: &'static str, handler: H) -> Entry
+fn at<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Entry
 where
     H: axum::handler::Handler<T, Shared>,
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-    (method, path, on(filter, handler))
+    Entry {
+        method,
+        path,
+        access,
+        handler: on(filter, handler),
+    }
+}
+
+/// A handler behind its door.
+fn guarded(access: Access, handler: MethodRouter<Shared>, app: &Shared) -> MethodRouter<Shared> {
+    match access {
+        Access::Open => handler,
+        Access::For(action) => {
+            let door = from_fn_with_state((Shared::clone(app), action), admit);
+            handler.route_layer(door)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -219,7 +367,7 @@ mod tests {
             }
         }
         let built = built();
-        let built = names(built.iter().map(|(method, path, _handler)| (method, *path)));
+        let built = names(built.iter().map(|entry| (&entry.method, entry.path)));
         // What takes the rest of a path is a parameter like any other there.
         let built: BTreeSet<String> = built.iter().map(|name| name.replace("{*", "{")).collect();
         assert_eq!(described, built);
@@ -232,7 +380,7 @@ mod tests {
         let all = names(
             built
                 .iter()
-                .map(|(method, path, _handler)| (method, *path))
+                .map(|entry| (&entry.method, entry.path))
                 .chain(LATER.iter().map(|(method, path, _what)| (method, *path))),
         );
         assert_eq!(all.len(), listed);
@@ -249,7 +397,7 @@ mod tests {
         };
         let listed: BTreeSet<String> = built()
             .iter()
-            .map(|(method, path, _handler)| format!("{method} {}", plain(path)))
+            .map(|entry| format!("{} {}", entry.method, plain(entry.path)))
             .chain(
                 LATER
                     .iter()

@@ -11,13 +11,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use warren_common::blobs::Blobs;
 use warren_common::id::ApiId;
-use warren_common::queue::{Broker, QueueName, Role, Settle, Topology};
+use warren_common::model::Role;
+use warren_common::queue::{self, Broker, QueueName, Settle, Topology};
 use warren_common::stop::Stop;
 use warren_common::store::{Commit, Db, DbError, migrate, principals};
 use warren_common::telemetry::{self, Readiness};
 
 use crate::activity::Activity;
 use crate::app::{App, Shared};
+use crate::auth::ldap::Directory;
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{ADMIN, AdminConfig, ApiConfig, BadSetting};
@@ -106,13 +108,15 @@ pub enum StartError {
 /// Runs a node on `listener` until `stop`: the soft wish lets requests end, the hard one sends everybody away.
 pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
     config.validate()?;
+    let ldap = Some(&config.ldap).filter(|ldap| ldap.is_on());
+    let directory = ldap.map(Directory::new).transpose()?;
     let id = ApiId::new();
     // Cancelled last, or by drop when the start fails: ends what runs beside the server.
     let over = CancellationToken::new();
     let _end = over.clone().drop_guard();
     let topology = Topology {
         prefix: config.queue.prefix.clone(),
-        role: Role::Api(id),
+        role: queue::Role::Api(id),
     };
     let name = format!("warren-api {id}");
     let broker = Broker::start(&config.queue, topology, &name, over.clone())?;
@@ -124,11 +128,17 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         let place = config.queue.place().to_owned();
         return Err(StartError::BrokerMissing { place });
     }
-    let tokens = Tokens::load(db.clone(), Duration::from_secs(config.token_seconds.into())).await?;
+    let life = Duration::from_secs(config.token_seconds.into());
+    let source = match &directory {
+        Some(_) => principals::LDAP,
+        None => principals::LOCAL,
+    };
+    let tokens = Tokens::load(db.clone(), life, source).await?;
     let app = Arc::new(App {
         id,
         tokens,
         passwords: Passwords::default(),
+        directory,
         ready: Ready::new(db.clone(), broker.clone()),
         submitter: Arc::new(Submitter::start(
             db.clone(),
@@ -223,7 +233,7 @@ async fn create_admin(db: &Db, admin: &AdminConfig) -> Result<(), StartError> {
         .await
         .map_err(StartError::Admin)?;
     if there.is_none()
-        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?)
+        && principals::add_local_user(db, ADMIN, &hash(password.reveal())?, Role::Owner)
             .await
             .map_err(StartError::Admin)?
     {

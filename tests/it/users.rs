@@ -78,8 +78,8 @@ async fn a_deleted_user_is_gone_and_nobody_inherits_its_things() {
     house.user("bob").await;
     house.administer(&["users", "disable", "bob"], "").await;
     let listed = house.administer(&["users", "list"], "").await;
-    assert!(listed.contains("ana    enabled"), "{listed}");
-    assert!(listed.contains("bob    disabled"), "{listed}");
+    assert!(listed.contains("ana    contributor  enabled"), "{listed}");
+    assert!(listed.contains("bob    contributor  disabled"), "{listed}");
     house.administer(&["users", "delete", "ana"], "").await;
     is_refused(&ana).await;
     sign_in(&ana, "ana", PASSWORD).await.error(401);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ldap3::SearchEntry;
 use rustls::ClientConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use url::Url;
 use warren_common::telemetry;
@@ -39,6 +39,11 @@ pub struct Directory {
     nobody: String,
 }
 
+/// Leave to ask a directory, until it is dropped.
+pub struct Place<'a> {
+    _permit: SemaphorePermit<'a>,
+}
+
 impl Directory {
     /// A directory that has not been asked anything yet. Fails when certificates are to be checked and there is nothing to check them by.
     pub fn new(config: &LdapConfig) -> Result<Self, BadSetting> {
@@ -56,15 +61,25 @@ impl Directory {
         })
     }
 
+    /// Waits for a place among those who ask.
+    pub async fn place(&self) -> Result<Place<'_>, DirectoryError> {
+        match timeout(self.config.timeout, self.places.acquire()).await {
+            Ok(Ok(place)) => Ok(Place { _permit: place }),
+            _ => Err(DirectoryError::Busy),
+        }
+    }
+
     /// Who has this name and password. None when there is no such user, or the password is wrong, or it is not plain who it is.
     pub async fn sign_in(
         &self,
+        _place: &Place<'_>,
         user: &str,
         password: &str,
     ) -> Result<Option<Identity>, DirectoryError> {
         let filter = self.config.filter.fill(&[("{user}", user)]);
-        self.ask(async |connection| {
-            let entry = self.only_entry(connection, &filter).await?;
+        let mut connection = self.connect().await?;
+        let checked = async {
+            let entry = self.only_entry(&mut connection, &filter).await?;
             // A password is tried in any case, so that an unknown name costs the same trips.
             let dn = entry.as_ref().map_or(&self.nobody, |entry| &entry.dn);
             let is_right = connection.is_password_of(dn, password).await?;
@@ -72,39 +87,33 @@ impl Directory {
                 return Ok(None);
             };
             connection.bind_service(&self.config).await?;
-            self.identity(connection, &entry).await
-        })
-        .await
+            self.identity(&mut connection, &entry).await
+        };
+        self.in_time(checked).await
     }
 
     /// What is known now of somebody who signed in before. None when it is gone, or may not sign in any more.
     pub async fn look_up(&self, subject: &str) -> Result<Option<Identity>, DirectoryError> {
+        let _place = self.place().await?;
         let attribute = &self.config.subject_attribute;
         let filter = self.config.filter.with_attribute(attribute, subject);
-        let identity =
-            self.ask(
-                async |connection| match self.only_entry(connection, &filter).await? {
-                    Some(entry) => self.identity(connection, &entry).await,
-                    None => Ok(None),
-                },
-            );
+        let mut connection = self.connect().await?;
+        let found = async {
+            match self.only_entry(&mut connection, &filter).await? {
+                Some(entry) => self.identity(&mut connection, &entry).await,
+                None => Ok(None),
+            }
+        };
         // Directories think little of case; whoever is written otherwise by now owns nothing here.
-        let identity = identity.await?;
+        let identity = self.in_time(found).await?;
         Ok(identity.filter(|identity| identity.subject == subject))
     }
 
-    /// Asks over a connection on which the searching account has been bound.
-    async fn ask<T>(
+    async fn in_time<T>(
         &self,
-        talk: impl AsyncFnOnce(&mut Connection) -> Result<T, DirectoryError>,
+        answer: impl Future<Output = Result<T, DirectoryError>>,
     ) -> Result<T, DirectoryError> {
-        let limit = self.config.timeout;
-        let place = timeout(limit, self.places.acquire()).await;
-        let Ok(Ok(_place)) = place else {
-            return Err(DirectoryError::Busy);
-        };
-        let mut connection = self.connect().await?;
-        let answer = timeout(limit, talk(&mut connection)).await;
+        let answer = timeout(self.config.timeout, answer).await;
         answer.unwrap_or(Err(DirectoryError::TimedOut))
     }
 

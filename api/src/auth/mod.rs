@@ -1,43 +1,50 @@
-//! Who is calling.
+//! Who is calling, and what that is good for.
 
+pub mod admit;
+pub mod groups;
 pub mod identity;
 pub mod ldap;
 pub mod password;
 pub mod password_rules;
+pub mod policy;
+mod standings;
 pub mod throttle;
 pub mod tokens;
+pub mod user_name;
 
-use axum::extract::FromRequestParts;
-use axum::http::header;
-use axum::http::request::Parts;
 use warren_common::id::PrincipalId;
+use warren_common::model::Role;
+use warren_common::store::services::Publisher;
 
-use crate::app::Shared;
-use crate::error::ApiError;
+use self::policy::{Action, Whose, permits};
 
-/// Whoever a token was issued to. Taking it as an argument is what makes a route need a token.
+/// Whoever a token was issued to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Owns what the request makes.
     pub id: PrincipalId,
     /// Shown as owner.
     pub name: String,
+    /// What it may do.
+    pub role: Role,
 }
 
-const NO_TOKEN: ApiError =
-    ApiError::Unauthorized("this needs the header Authorization: Bearer <access token>");
+impl Caller {
+    /// Whether it may do this with what belongs to somebody else.
+    pub fn may_with_others(&self, action: Action) -> bool {
+        permits(self.role, action, Whose::Others)
+    }
 
-impl FromRequestParts<Shared> for Caller {
-    type Rejection = ApiError;
+    /// Whose batches it sees; `None`: everybody's.
+    pub fn sees_batches_of(&self) -> Option<PrincipalId> {
+        (!self.may_with_others(Action::ReadBatch)).then_some(self.id)
+    }
 
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, ApiError> {
-        let value = parts.headers.get(header::AUTHORIZATION).ok_or(NO_TOKEN)?;
-        let text = value.to_str().map_err(|_bytes| NO_TOKEN)?;
-        let (scheme, token) = text.split_once(' ').ok_or(NO_TOKEN)?;
-        if scheme.eq_ignore_ascii_case("bearer") {
-            app.tokens.verify(token.trim()).await
-        } else {
-            Err(NO_TOKEN)
+    /// As who it publishes, changes and deletes services.
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            id: self.id,
+            any: self.may_with_others(Action::Publish),
         }
     }
 }

@@ -68,6 +68,18 @@ impl Turn {
             .await
             .map_err(ApiError::internal)
     }
+
+    /// Hashes a password that is to be set.
+    pub async fn hash(self, password: String) -> Result<String, ApiError> {
+        let work = move || {
+            let _turn = self;
+            hash(&password)
+        };
+        let hash = tokio::task::spawn_blocking(work);
+        hash.await
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::internal)
+    }
 }
 
 /// Hashes a password, which takes a while and 19 MiB.

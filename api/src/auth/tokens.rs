@@ -13,14 +13,15 @@ use chrono::Utc;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::id::{FamilyId, PrincipalId};
-use warren_common::store::tokens::{self, FamilyState, Grant, Lives, ReadTo};
-use warren_common::store::{Db, DbError, keys};
+use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo};
+use warren_common::store::{Db, DbError, keys, principals};
 
 use self::cache::Cache;
 use self::claims::{Claims, Verified};
 use self::families::Families;
 use self::keyring::Keyring;
 use super::Caller;
+use super::standings::Standings;
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
@@ -62,7 +63,8 @@ pub enum KeyError {
     },
 }
 
-const BAD_REFRESH: ApiError =
+/// A refresh token that renews nothing.
+pub(crate) const BAD_REFRESH: ApiError =
     ApiError::Unauthorized("the refresh token is not valid, or not any more; sign in again");
 
 /// Issues, renews, revokes and verifies tokens.
@@ -71,7 +73,16 @@ pub struct Tokens {
     keys: Keyring,
     verified: Cache,
     families: Families,
+    standings: Standings,
     lives: Lives,
+    source: String,
+}
+
+/// How far this node has read what others changed.
+#[derive(Default)]
+struct Behind {
+    families: ReadTo,
+    principals: ReadTo,
 }
 
 /// An access token and the refresh token that renews it.
@@ -87,8 +98,9 @@ pub struct Pair {
 }
 
 impl Tokens {
-    /// Reads the keys, of which the first node makes one, and what is not valid any more. `life` is that of an access token.
-    pub async fn load(db: Db, life: Duration) -> Result<Self, KeyError> {
+    /// Reads the keys, of which the first node makes one, and what is not valid any more. `life` is that of an access token;
+    /// only tokens of principals are accepted for whom `source` vouched.
+    pub async fn load(db: Db, life: Duration, source: &str) -> Result<Self, KeyError> {
         let mut stored = keys::all(&db).await?;
         if stored.is_empty() {
             let fresh = keyring::generate()?;
@@ -100,6 +112,8 @@ impl Tokens {
             keys: Keyring::new(&stored)?,
             verified: Cache::default(),
             families: Families::default(),
+            standings: Standings::default(),
+            source: source.to_owned(),
             lives: Lives {
                 family: FAMILY_LIFE,
                 refresh: REFRESH_LIFE,
@@ -112,13 +126,13 @@ impl Tokens {
     pub async fn follow(&self) {
         let mut pace = tokio::time::interval(READ_EVERY);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut read_to = ReadTo::default();
+        let mut behind = Behind::default();
         let mut keys_read = Instant::now();
         loop {
             pace.tick().await;
             let began = Instant::now();
-            if let Some(to) = in_time("what was revoked", self.read_changes(&read_to)).await {
-                read_to = to;
+            if let Some(read) = in_time("what was revoked", self.read_changes(&behind)).await {
+                behind = read;
                 self.families.noted_all(began);
             }
             if keys_read.elapsed() >= KEYS_EVERY {
@@ -128,30 +142,45 @@ impl Tokens {
         }
     }
 
-    async fn read_changes(&self, behind: &ReadTo) -> Result<ReadTo, DbError> {
-        let (changed, read_to) = tokens::changed_families(&self.db, behind).await?;
+    async fn read_changes(&self, behind: &Behind) -> Result<Behind, DbError> {
+        let (changed, families) = tokens::changed_families(&self.db, &behind.families).await?;
         for (family, state) in changed {
             self.families.note(family, state);
         }
-        Ok(read_to)
+        let (changed, principals) = principals::changed(&self.db, &behind.principals).await?;
+        for (principal, standing) in changed {
+            self.standings.note(principal, standing);
+        }
+        Ok(Behind {
+            families,
+            principals,
+        })
     }
 
-    /// Signs a user in whose password was checked against this hash.
+    /// Signs a principal in that has proved who it is; `None` when it was changed since.
     pub async fn begin(
         &self,
         user: PrincipalId,
-        password_hash: &str,
+        proof: Proof<'_>,
     ) -> Result<Option<Pair>, ApiError> {
         let (refresh, hash) = refresh_token()?;
-        let grant = tokens::start_family(&self.db, user, password_hash, &hash, self.lives).await?;
+        let grant = tokens::start_family(&self.db, user, proof, &hash, self.lives).await?;
         grant.map(|grant| self.pair(&grant, refresh)).transpose()
+    }
+
+    /// Whose sign-in a refresh token renews, by the subject at the source. None when it renews none.
+    pub async fn subject_of(&self, refresh: &str) -> Result<Option<String>, ApiError> {
+        let holder = tokens::holder(&self.db, &hash_of(refresh)).await?;
+        let holder = holder.filter(|(source, _subject)| *source == self.source);
+        Ok(holder.map(|(_source, subject)| subject))
     }
 
     /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in.
     pub async fn renew(&self, refresh: &str) -> Result<Pair, ApiError> {
         let spent = hash_of(refresh);
         let (fresh, hash) = refresh_token()?;
-        let Some(grant) = tokens::renew(&self.db, &spent, &hash, self.lives).await? else {
+        let renewed = tokens::renew(&self.db, &self.source, &spent, &hash, self.lives).await?;
+        let Some(grant) = renewed else {
             self.revoke_by(&spent, true).await?;
             return Err(BAD_REFRESH);
         };
@@ -190,7 +219,7 @@ impl Tokens {
     }
 
     fn pair(&self, grant: &Grant, refresh: String) -> Result<Pair, ApiError> {
-        let claims = Claims::new(grant, Utc::now().timestamp());
+        let claims = Claims::new(grant, &self.source, Utc::now().timestamp());
         Ok(Pair {
             access: self.keys.sign(&claims).map_err(ApiError::internal)?,
             seconds: grant.access_seconds,
@@ -199,19 +228,29 @@ impl Tokens {
         })
     }
 
-    /// Whose token it is.
+    /// Whose token it is, and what that may do now.
     pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
-        let verified = self.signed(token).await?;
-        let (family, generation) = (verified.family, verified.generation);
+        let Verified {
+            caller,
+            revision,
+            family,
+            generation,
+            ..
+        } = self.signed(token).await?;
         if !self.families.is_current(Instant::now()) {
             let state = tokens::family_state(&self.db, family).await?;
             self.families.note(family, state);
+            let standing = principals::standing_of(&self.db, caller.id).await?;
+            self.standings.note(caller.id, standing.ok_or(BAD_TOKEN)?);
         }
-        if self.families.accepts(family, generation) {
-            Ok(verified.caller)
-        } else {
-            Err(BAD_TOKEN)
+        if !self.families.accepts(family, generation) {
+            return Err(BAD_TOKEN);
         }
+        let role = self.standings.role_of(caller.id, (caller.role, revision));
+        Ok(Caller {
+            role: role.ok_or(BAD_TOKEN)?,
+            ..caller
+        })
     }
 
     /// What a token says, if one of our keys signed it and it has not expired.
@@ -226,6 +265,9 @@ impl Tokens {
             self.reread().await?;
         }
         let claims = self.keys.verify(token, &kid).ok_or(BAD_TOKEN)?;
+        if claims.source != self.source {
+            return Err(BAD_TOKEN);
+        }
         let verified = claims.verified().ok_or(BAD_TOKEN)?;
         self.verified.keep(fingerprint, &verified, now);
         Ok(verified)

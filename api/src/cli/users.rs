@@ -5,22 +5,21 @@ use std::io::{BufRead, IsTerminal, Write};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use warren_common::config::DatabaseConfig;
-use warren_common::store::principals::{Change, ListedUser};
+use warren_common::model::Role;
+use warren_common::store::principals::{Change, Changed, ListedUser};
 use warren_common::store::{Db, DbError, principals};
 
 use crate::auth::password::{HashError, hash};
 use crate::auth::password_rules::{UnfitPassword, judge};
+use crate::auth::user_name::{self, UnfitName};
 use crate::config::AdminConfig;
 use crate::start::{StartError, prepare_database};
-
-/// The longest name.
-const LONGEST_NAME: usize = 128;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UsersError {
-    #[error("a user name is 1 to {LONGEST_NAME} characters without control characters")]
-    BadName,
+    #[error(transparent)]
+    BadName(#[from] UnfitName),
     #[error("the password {0}")]
     Unfit(#[from] UnfitPassword),
     #[error("the password could not be read")]
@@ -45,14 +44,15 @@ async fn open(database: &DatabaseConfig) -> Result<Db, UsersError> {
 }
 
 /// Adds a user.
-pub(super) async fn add(name: &str, database: &DatabaseConfig) -> Result<(), UsersError> {
-    let length = name.chars().count();
-    if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
-        return Err(UsersError::BadName);
-    }
+pub(super) async fn add(
+    name: &str,
+    role: Role,
+    database: &DatabaseConfig,
+) -> Result<(), UsersError> {
+    user_name::judge(name)?;
     let hash = new_password(name)?;
-    if principals::add_local_user(&open(database).await?, name, &hash).await? {
-        tracing::info!("Added the user {name:?}");
+    if principals::add_local_user(&open(database).await?, name, &hash, role).await? {
+        tracing::info!("Added the user {name:?} as {}", role.word());
         Ok(())
     } else {
         Err(UsersError::Taken(name.to_owned()))
@@ -64,6 +64,20 @@ pub(super) async fn set_password(name: &str, database: &DatabaseConfig) -> Resul
     let hash = new_password(name)?;
     change(name, Change::Password(&hash), database).await?;
     tracing::info!("{name:?} has another password, and has to sign in again everywhere");
+    Ok(())
+}
+
+/// Gives a user another role.
+pub(super) async fn set_role(
+    name: &str,
+    role: Role,
+    database: &DatabaseConfig,
+) -> Result<(), UsersError> {
+    change(name, Change::Role(role), database).await?;
+    tracing::info!(
+        "{name:?} is {} from now on; nodes know it within a second",
+        role.word()
+    );
     Ok(())
 }
 
@@ -96,16 +110,15 @@ async fn change(
     database: &DatabaseConfig,
 ) -> Result<(), UsersError> {
     let db = open(database).await?;
-    if principals::change_local_user(&db, name, change).await? {
-        Ok(())
-    } else {
-        Err(UsersError::Unknown(name.to_owned()))
+    match principals::change_local_user(&db, name, &[change], false).await? {
+        Changed::Yes(_user) => Ok(()),
+        Changed::Unknown | Changed::LastOwner => Err(UsersError::Unknown(name.to_owned())),
     }
 }
 
 /// Writes the users to standard output, a line each.
 pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(), UsersError> {
-    let users = principals::local_users(&open(database).await?).await?;
+    let users = principals::local_users(&open(database).await?, None).await?;
     let mut output = std::io::stdout().lock();
     if as_json {
         let list: Vec<_> = users.iter().map(described).collect();
@@ -115,7 +128,7 @@ pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(),
     let width = width.unwrap_or_default().max("name".len());
     writeln!(
         output,
-        "{:width$}  state     since       password of",
+        "{:width$}  role         state     since       password of",
         "name"
     )?;
     for user in &users {
@@ -126,8 +139,9 @@ pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(),
         );
         writeln!(
             output,
-            "{:width$}  {state:8}  {since}  {password}",
-            user.name
+            "{:width$}  {:11}  {state:8}  {since}  {password}",
+            user.name,
+            user.role.word()
         )?;
     }
     Ok(())
@@ -136,6 +150,7 @@ pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(),
 fn described(user: &ListedUser) -> serde_json::Value {
     json!({
         "name": user.name,
+        "role": user.role,
         "disabled": user.disabled,
         "createdAt": user.created_at.to_rfc3339(),
         "passwordChangedAt": user.password_changed_at.to_rfc3339(),

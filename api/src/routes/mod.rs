@@ -16,4 +16,5 @@ pub mod swagger;
 pub mod tokens;
 mod turn;
 mod unclaimed;
+pub mod users;
 pub mod workspace;

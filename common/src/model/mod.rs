@@ -4,6 +4,7 @@ mod content;
 mod job;
 mod request;
 mod result;
+mod role;
 mod service;
 mod session;
 mod worker;
@@ -19,6 +20,7 @@ pub use result::{
     Got, GotFile, GotObject, Names, OutputFile, Refusal, RefusalKind, RunResult, SavedSnapshot,
     ValuePair,
 };
+pub use role::Role;
 pub use service::{CallRequest, Change, Definition, Parameter, ParameterType, PublishRequest};
 pub use session::SessionState;
 pub use worker::{Weakness, WorkerIdentity, WorkerState};

@@ -44,6 +44,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0008_login_failures",
         include_str!("../../../migrations/0008_login_failures.sql"),
     ),
+    (
+        9,
+        "0009_roles",
+        include_str!("../../../migrations/0009_roles.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

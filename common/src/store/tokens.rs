@@ -9,8 +9,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Conn, Db, DbError};
+use super::{Conn, Db, DbError, principals};
 use crate::id::{FamilyId, PrincipalId};
+use crate::model::Role;
 
 /// How long the tokens of a sign-in live.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,10 @@ pub struct Grant {
     pub principal: PrincipalId,
     /// Shown as owner.
     pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// At which revision of the principal that is.
+    pub revision: i32,
     /// The sign-in.
     pub family: FamilyId,
     /// How often it was renewed.
@@ -47,22 +52,42 @@ pub struct FamilyState {
     pub relevant_seconds: f64,
 }
 
-const GRANTED: &str = "principal_id, subject, family_id, generation, access_seconds";
+const GRANTED: &str =
+    "principal_id, subject, role, revision, family_id, generation, access_seconds";
+
+/// What somebody has shown who signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// The password of which this is the hash, as it was read before.
+    Password(&'a str),
+    /// A directory has checked it a moment ago.
+    Directory,
+}
 
 /// Starts a family with its first refresh token. None when the user was disabled, or has another password by now.
 pub async fn start_family(
     db: &Db,
     principal: PrincipalId,
-    password_hash: &str,
+    proof: Proof<'_>,
     refresh_hash: &[u8],
     lives: Lives,
 ) -> Result<Option<Grant>, DbError> {
     // The lock has a change of the user wait for this family, which it then revokes with the others.
+    let (password, owner) = match proof {
+        Proof::Password(hash) => (
+            hash,
+            "principals p JOIN local_users u ON u.principal_id = p.id
+             WHERE p.id = $1 AND p.disabled_at IS NULL AND u.password_hash = $2 FOR SHARE OF p, u",
+        ),
+        Proof::Directory => (
+            "",
+            "principals p WHERE p.id = $1 AND p.disabled_at IS NULL AND $2::text = '' FOR SHARE OF p",
+        ),
+    };
     let sql = format!(
         "-- tokens::start_family
         WITH owner AS (
-            SELECT p.id, p.subject FROM principals p JOIN local_users u ON u.principal_id = p.id
-             WHERE p.id = $1 AND p.disabled_at IS NULL AND u.password_hash = $2 FOR SHARE OF p, u
+            SELECT p.id, p.subject, p.role, p.revision FROM {owner}
         ), family AS (
             INSERT INTO token_families (id, principal_id, expires_at, access_until)
             SELECT $3, id, now() + $5 * interval '1 second', now() + least($5, $7) * interval '1 second' FROM owner
@@ -76,7 +101,7 @@ pub async fn start_family(
     );
     let params: &[&(dyn ToSql + Sync)] = &[
         &principal.uuid(),
-        &password_hash,
+        &password,
         &FamilyId::new().uuid(),
         &refresh_hash,
         &lives.family.as_secs_f64(),
@@ -85,12 +110,13 @@ pub async fn start_family(
     ];
     let mut conn = db.conn().await?;
     let rows = conn.query("tokens::start_family", &sql, params).await?;
-    Ok(rows.first().map(grant))
+    rows.first().map(grant).transpose()
 }
 
-/// Exchanges a refresh token for the next one. None when it is not valid, or not any more.
+/// Exchanges a refresh token for the next one. None when it is not valid, or not any more, or when another source vouched for its owner.
 pub async fn renew(
     db: &Db,
+    source: &str,
     spent_hash: &[u8],
     fresh_hash: &[u8],
     lives: Lives,
@@ -99,24 +125,24 @@ pub async fn renew(
     let sql = format!(
         "-- tokens::renew
         WITH owner AS (
-            SELECT f.id AS family_id, p.subject
+            SELECT f.id AS family_id, p.subject, p.role, p.revision
               FROM refresh_tokens t
               JOIN token_families f ON f.id = t.family_id
               JOIN principals p ON p.id = f.principal_id
              WHERE t.hash = $1 AND t.spent_at IS NULL AND t.expires_at > now()
                AND f.revoked_at IS NULL AND f.expires_at > now()
-               AND p.disabled_at IS NULL AND f.created_at >= coalesce(p.sign_ins_from, '-infinity')
+               AND p.source = $5 AND p.disabled_at IS NULL AND f.created_at >= coalesce(p.sign_ins_from, '-infinity')
                FOR SHARE OF p
         ), spent AS (
             UPDATE refresh_tokens t SET spent_at = now() FROM owner o
-             WHERE t.hash = $1 AND t.spent_at IS NULL RETURNING o.family_id, o.subject
+             WHERE t.hash = $1 AND t.spent_at IS NULL RETURNING o.family_id, o.subject, o.role, o.revision
         ), family AS (
             UPDATE token_families f
                SET generation = f.generation + 1, changed = pg_current_xact_id(),
                    access_until = greatest(coalesce(f.access_until, f.expires_at),
                                            least(f.expires_at, now() + $4 * interval '1 second'))
               FROM spent s WHERE f.id = s.family_id AND f.revoked_at IS NULL
-            RETURNING f.id AS family_id, f.principal_id, s.subject, f.generation, f.expires_at,
+            RETURNING f.id AS family_id, f.principal_id, s.subject, s.role, s.revision, f.generation, f.expires_at,
                       floor(extract(epoch FROM least(f.expires_at - now(), $4 * interval '1 second')))::int8
                           AS access_seconds
         ), token AS (
@@ -130,20 +156,39 @@ pub async fn renew(
         &fresh_hash,
         &lives.refresh.as_secs_f64(),
         &lives.access.as_secs_f64(),
+        &source,
     ];
     let mut conn = db.conn().await?;
     let rows = conn.query("tokens::renew", &sql, params).await?;
-    Ok(rows.first().map(grant))
+    rows.first().map(grant).transpose()
 }
 
-fn grant(row: &Row) -> Grant {
-    Grant {
+fn grant(row: &Row) -> Result<Grant, DbError> {
+    Ok(Grant {
         principal: PrincipalId::from_uuid(row.get("principal_id")),
         name: row.get("subject"),
+        role: principals::role(row)?,
+        revision: row.get("revision"),
         family: FamilyId::from_uuid(row.get("family_id")),
         generation: row.get("generation"),
         access_seconds: row.get("access_seconds"),
-    }
+    })
+}
+
+/// Whose sign-in a refresh token renews that has not been spent: its source and its subject there. For whoever has to ask that
+/// source first.
+pub async fn holder(db: &Db, refresh_hash: &[u8]) -> Result<Option<(String, String)>, DbError> {
+    const SQL: &str = "-- tokens::holder
+        SELECT p.source, p.subject
+          FROM refresh_tokens t
+          JOIN token_families f ON f.id = t.family_id
+          JOIN principals p ON p.id = f.principal_id
+         WHERE t.hash = $1 AND t.spent_at IS NULL AND t.expires_at > now() AND f.revoked_at IS NULL";
+    let mut conn = db.conn().await?;
+    let rows = conn.query("tokens::holder", SQL, &[&refresh_hash]).await?;
+    Ok(rows
+        .first()
+        .map(|row| (row.get("source"), row.get("subject"))))
 }
 
 /// A family that was revoked by one of its refresh tokens.
@@ -196,9 +241,21 @@ pub(super) async fn end_sign_ins(tx: &mut Conn, principal: PrincipalId) -> Resul
         .map(drop)
 }
 
-/// How far the changes of families have been read.
+/// How far changes have been read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadTo(Option<String>);
+
+impl ReadTo {
+    /// What the first row of an answer says of it in its column `read_to`.
+    pub(super) fn of(row: Option<&Row>) -> Self {
+        Self(row.map(|row| row.get("read_to")))
+    }
+
+    /// For the next question; none before the first.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
 
 const STATE: &str =
     "CASE WHEN f.revoked_at IS NULL AND f.expires_at > now() THEN f.generation END AS accepted,
@@ -226,12 +283,12 @@ pub async fn changed_families(
     let rows = conn
         .query("tokens::changed_families", &sql, &[&behind.0])
         .await?;
-    let read_to = rows.first().map(|row| row.get("read_to"));
+    let read_to = ReadTo::of(rows.first());
     let changed = rows.iter().filter_map(|row| {
         let family: Option<Uuid> = row.get("id");
         Some((FamilyId::from_uuid(family?), state(row)))
     });
-    Ok((changed.collect(), ReadTo(read_to)))
+    Ok((changed.collect(), read_to))
 }
 
 /// What is known of one family now; a family that is no more accepts nothing.

@@ -89,14 +89,23 @@ impl House {
             .await
     }
 
-    /// A new user, signed in at the first node.
+    /// A new user with the role contributor, signed in at the first node.
     ///
     /// # Panics
     ///
     /// When the user cannot be made.
     pub async fn user(&self, name: &str) -> Client {
-        self.administer(&["users", "add", name], &format!("{PASSWORD}\n"))
-            .await;
+        self.user_as(name, "contributor").await
+    }
+
+    /// A new user with a role, signed in at the first node.
+    ///
+    /// # Panics
+    ///
+    /// When the user cannot be made.
+    pub async fn user_as(&self, name: &str, role: &str) -> Client {
+        let add = ["users", "add", name, "--role", role];
+        self.administer(&add, &format!("{PASSWORD}\n")).await;
         Client::anonymous(self.apis[0].addr)
             .login(name, PASSWORD)
             .await

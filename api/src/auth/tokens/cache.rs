@@ -48,13 +48,16 @@ mod tests {
     use super::*;
     use crate::auth::Caller;
     use warren_common::id::{FamilyId, PrincipalId};
+    use warren_common::model::Role;
 
     fn ana() -> Verified {
         Verified {
             caller: Caller {
                 id: PrincipalId::new(),
                 name: "ana".to_owned(),
+                role: Role::Reader,
             },
+            revision: 0,
             family: FamilyId::new(),
             generation: 0,
             expires: 100,

@@ -154,17 +154,21 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use chrono::Utc;
     use warren_common::id::{FamilyId, PrincipalId};
+    use warren_common::model::Role;
+    use warren_common::store::principals::LOCAL;
     use warren_common::store::tokens::Grant;
 
     fn claims() -> Claims {
         let grant = Grant {
             principal: PrincipalId::new(),
             name: "ana".to_owned(),
+            role: Role::Reader,
+            revision: 0,
             family: FamilyId::new(),
             generation: 0,
             access_seconds: 60,
         };
-        Claims::new(&grant, Utc::now().timestamp())
+        Claims::new(&grant, LOCAL, Utc::now().timestamp())
     }
 
     fn accepted(ring: &Keyring, token: &str) -> bool {

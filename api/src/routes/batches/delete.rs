@@ -18,7 +18,8 @@ pub async fn delete(
     caller: Caller,
     execution: Execution,
 ) -> Result<Json<Vec<BatchId>>, ApiError> {
-    let deleted = batches::delete(&app.db, caller.id, execution.of()?, execution.id).await?;
+    let whose = caller.sees_batches_of();
+    let deleted = batches::delete(&app.db, whose, execution.of()?, execution.id).await?;
     for (job, worker) in deleted.ok_or_else(no_batch)?.running {
         let notice = Notice::CancelCallV1 { job };
         notify(&app.broker, QueueName::Control(worker), notice);

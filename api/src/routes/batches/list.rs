@@ -17,7 +17,7 @@ pub async fn list(
     place: Place,
 ) -> Result<Json<Vec<BatchId>>, ApiError> {
     let version = place.version()?;
-    let found = batches::list(&app.db, caller.id, (&place.name, version)).await?;
+    let found = batches::list(&app.db, caller.sees_batches_of(), (&place.name, version)).await?;
     if found.is_empty() {
         let target = app.targets.look(&app.db, &place.name, version).await?;
         target.ok_or_else(|| place.unknown())?;

@@ -62,7 +62,7 @@ impl Execution {
     }
 
     async fn find(&self, app: &App, caller: &Caller) -> Result<Batch, ApiError> {
-        let found = batches::find(&app.db, caller.id, self.of()?, self.id).await?;
+        let found = batches::find(&app.db, caller.sees_batches_of(), self.of()?, self.id).await?;
         found.ok_or_else(no_batch)
     }
 }

@@ -6,7 +6,6 @@ use axum::response::IntoResponse;
 use warren_common::store::services;
 
 use crate::app::Shared;
-use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::routes::services::Place;
 use crate::services::document::{Described, document};
@@ -14,7 +13,6 @@ use crate::services::document::{Described, document};
 /// Describes a version for clients and those who generate them.
 pub async fn swagger(
     State(app): State<Shared>,
-    _caller: Caller,
     place: Place,
 ) -> Result<impl IntoResponse, ApiError> {
     let version = place.version()?;

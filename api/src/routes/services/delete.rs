@@ -16,7 +16,7 @@ pub async fn delete(
     caller: Caller,
     place: Place,
 ) -> Result<Json<&'static str>, ApiError> {
-    match services::remove(&app.db, caller.id, &place.name, place.version()?).await? {
+    match services::remove(&app.db, caller.publisher(), &place.name, place.version()?).await? {
         Removed::Yes => Ok(Json("the service is deleted")),
         Removed::NotYours => Err(not_yours(&place.name)),
         Removed::Unknown => Err(place.unknown()),

@@ -11,6 +11,7 @@ use warren_common::store::services::{self, Service};
 use super::place::Place;
 use crate::app::Shared;
 use crate::auth::Caller;
+use crate::auth::policy::{Action, Whose, permits};
 use crate::error::ApiError;
 
 /// A version of a service: the members of every version of the original together.
@@ -35,13 +36,16 @@ pub struct WebService {
 }
 
 impl WebService {
-    /// As a caller sees it: code is for its publisher alone.
+    /// As a caller sees it: code is not for everybody.
     fn seen_by(caller: &Caller, service: Service) -> Self {
-        let mine = service.owner == caller.id;
+        let whose = Whose::of(service.owner, caller.id);
+        let with_code = permits(caller.role, Action::ReadCode, whose);
+        let may_change = permits(caller.role, Action::Publish, whose);
         let Service {
             name,
             version,
             owner_name,
+            publisher_name,
             created_at,
             definition,
             ..
@@ -53,15 +57,19 @@ impl WebService {
             description: definition.description,
             operation_id: definition.operation_id,
             snapshot_id: definition.snapshot,
-            code: mine.then_some(definition.code),
-            init_code: definition.init_code.filter(|_code| mine),
-            owner: owner_name.clone(),
-            version_published_by: owner_name,
+            code: with_code.then_some(definition.code),
+            init_code: definition.init_code.filter(|_code| with_code),
+            owner: owner_name,
+            version_published_by: publisher_name,
             runtime_type: "R",
             input_parameter_definitions: definition.inputs,
             output_parameter_definitions: definition.outputs,
             output_file_names: definition.output_files,
-            my_permission_on_service: if mine { "read/write" } else { "read only" },
+            my_permission_on_service: if may_change {
+                "read/write"
+            } else {
+                "read only"
+            },
         }
     }
 }
@@ -114,21 +122,23 @@ fn seen(caller: &Caller, found: Vec<Service>) -> Json<Vec<WebService>> {
 mod tests {
     use super::*;
     use warren_common::id::PrincipalId;
-    use warren_common::model::Definition;
+    use warren_common::model::{Definition, Role};
 
     #[test]
-    fn code_is_for_its_publisher() {
+    fn code_is_for_its_owner_and_for_owners_of_all() {
         let owner = PrincipalId::new();
-        let seen_by = |id| {
+        let seen_by = |id, role| {
             let caller = Caller {
                 id,
                 name: "ana".to_owned(),
+                role,
             };
             let service = Service {
                 name: "add".to_owned(),
                 version: "v1".to_owned(),
                 owner,
                 owner_name: "ana".to_owned(),
+                publisher_name: "bob".to_owned(),
                 created_at: DateTime::from_timestamp_micros(1_487_015_066_261_142).unwrap(),
                 definition: Definition {
                     code: "z <- x".to_owned(),
@@ -138,12 +148,21 @@ mod tests {
             };
             serde_json::to_value(WebService::seen_by(&caller, service)).unwrap()
         };
-        let mine = seen_by(owner);
+        let mine = seen_by(owner, Role::Contributor);
         assert_eq!(mine["code"], "z <- x");
         assert_eq!(mine["myPermissionOnService"], "read/write");
         assert_eq!(mine["creationTime"], "2017-02-13T19:44:26.2611420");
-        let other = seen_by(PrincipalId::new());
+        assert_eq!(mine["owner"], "ana");
+        assert_eq!(mine["versionPublishedBy"], "bob");
+        let fallen = seen_by(owner, Role::Reader);
+        assert_eq!(fallen["code"], "z <- x");
+        assert_eq!(fallen["myPermissionOnService"], "read only");
+        let owner_of_all = seen_by(PrincipalId::new(), Role::Owner);
+        assert_eq!(owner_of_all["code"], "z <- x");
+        assert_eq!(owner_of_all["myPermissionOnService"], "read/write");
+        let other = seen_by(PrincipalId::new(), Role::Contributor);
         assert!(other["code"].is_null() && other["initCode"].is_null());
+        assert_eq!(other["myPermissionOnService"], "read only");
         assert_eq!(other["inputParameterDefinitions"], serde_json::json!([]));
     }
 }

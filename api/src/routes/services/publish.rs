@@ -96,7 +96,7 @@ async fn take(
     });
     let new = NewPublication {
         job: id,
-        owner: caller.id,
+        publisher: caller.publisher(),
         name: place.name.clone(),
         version: version_of(id),
         fresh,

@@ -1,26 +1,27 @@
 //! `POST /login`
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use serde::Deserialize;
 use warren_common::store::principals;
+use warren_common::store::tokens::Proof;
 
-use super::AccessTokenResponse;
+use super::{AccessTokenResponse, directory};
 use crate::app::{App, Shared};
-use crate::auth::password::Turn;
 use crate::auth::throttle::Attempt;
+use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 
-const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
+pub(super) const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
 
 /// Who wants to sign in.
 #[derive(Deserialize)]
 pub struct Login {
-    username: String,
-    password: String,
+    pub(super) username: String,
+    pub(super) password: String,
 }
 
 /// Checks name and password, and begins a token family. After five failures it takes longer and longer, also to be told that it is
@@ -30,9 +31,18 @@ pub async fn login(
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     SmallBody(login): SmallBody<Login>,
 ) -> Result<Json<AccessTokenResponse>, ApiError> {
+    let pair = match &app.directory {
+        Some(directory) => directory::sign_in(&app, directory, &login, address.ip()).await?,
+        None => sign_in(&app, login, address.ip()).await?,
+    };
+    Ok(Json(pair.into()))
+}
+
+/// Signs a local user in.
+async fn sign_in(app: &App, login: Login, address: IpAddr) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
-    let attempt = Attempt::new(&username, address.ip());
-    let turn = turn(&app, &attempt).await?;
+    let attempt = Attempt::new(&username, address);
+    let turn = turn(app, &attempt, || app.passwords.turn()).await?;
     // Postgres keeps no NUL in text, so nobody has such a name.
     let user = if username.contains('\0') {
         None
@@ -51,13 +61,24 @@ pub async fn login(
     attempt.succeeded(&app.db).await?;
     drop(turn);
     // None when the user was changed while the password was checked.
-    let pair = app.tokens.begin(user.id, &user.password_hash).await?;
-    Ok(Json(pair.ok_or(WRONG)?.into()))
+    let pair = app
+        .tokens
+        .begin(user.id, Proof::Password(&user.password_hash))
+        .await?;
+    pair.ok_or(WRONG)
 }
 
-/// Waits until the password may be checked.
-async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
-    let turn = app.passwords.turn().await?;
+/// Waits until the password may be checked. `take`: waits for leave to check any, which is not held while nothing is checked.
+pub(super) async fn turn<T, E, F>(
+    app: &App,
+    attempt: &Attempt,
+    take: impl Fn() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, E>>,
+    ApiError: From<E>,
+{
+    let turn = take().await?;
     let wait = attempt.delay(&app.db).await?;
     if wait.is_zero() {
         return Ok(turn);
@@ -65,7 +86,7 @@ async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
     drop(turn);
     let waited = tokio::time::sleep(wait);
     match app.leaving.run_until_cancelled(waited).await {
-        Some(()) => app.passwords.turn().await,
+        Some(()) => Ok(take().await?),
         None => Err(ApiError::unavailable("this node is stopping")),
     }
 }

@@ -22,10 +22,10 @@ pub struct Batch {
     pub finished: bool,
 }
 
-/// A batch of a version, if it is the owner's.
+/// A batch of a version, if it is the owner's; without one whoever submitted it.
 pub async fn find(
     db: &Db,
-    owner: PrincipalId,
+    owner: Option<PrincipalId>,
     (name, version): (&str, &str),
     id: BatchId,
 ) -> Result<Option<Batch>, DbError> {
@@ -33,9 +33,10 @@ pub async fn find(
         SELECT b.id, b.items, b.done, b.finished_at IS NOT NULL AS finished,
                EXISTS (SELECT FROM jobs j WHERE j.batch_id = b.id AND j.item < b.parallel AND j.attempt > 0) AS begun
           FROM batches b
-         WHERE b.id = $1 AND b.owner_id = $2 AND b.name = $3 AND b.version = $4
+         WHERE b.id = $1 AND ($2::uuid IS NULL OR b.owner_id = $2) AND b.name = $3 AND b.version = $4
            AND b.items IS NOT NULL AND b.deleted_at IS NULL";
-    let params: &[&(dyn ToSql + Sync)] = &[&id.uuid(), &owner.uuid(), &name, &version];
+    let owner = owner.map(PrincipalId::uuid);
+    let params: &[&(dyn ToSql + Sync)] = &[&id.uuid(), &owner, &name, &version];
     let mut conn = db.conn().await?;
     let rows = conn.query("batches::find", SQL, params).await?;
     Ok(rows.first().map(|row| Batch {
@@ -47,19 +48,26 @@ pub async fn find(
     }))
 }
 
-/// The owner's batches of a version, oldest first.
+/// The owner's batches of a version, oldest first; without an owner everybody's.
 pub async fn list(
     db: &Db,
-    owner: PrincipalId,
+    owner: Option<PrincipalId>,
     (name, version): (&str, &str),
 ) -> Result<Vec<BatchId>, DbError> {
-    const SQL: &str = "-- batches::list
+    // Two statements, since there is an index for the first.
+    const OF_OWNER: &str = "-- batches::list
         SELECT id FROM batches
          WHERE owner_id = $1 AND name = $2 AND version = $3 AND items IS NOT NULL AND deleted_at IS NULL
          ORDER BY id";
+    const OF_ALL: &str = "-- batches::list_all
+        SELECT id FROM batches
+         WHERE $1::uuid IS NULL AND name = $2 AND version = $3 AND items IS NOT NULL AND deleted_at IS NULL
+         ORDER BY id";
     let mut conn = db.conn().await?;
-    let params: &[&(dyn ToSql + Sync)] = &[&owner.uuid(), &name, &version];
-    let rows = conn.query("batches::list", SQL, params).await?;
+    let sql = if owner.is_some() { OF_OWNER } else { OF_ALL };
+    let owner = owner.map(PrincipalId::uuid);
+    let params: &[&(dyn ToSql + Sync)] = &[&owner, &name, &version];
+    let rows = conn.query("batches::list", sql, params).await?;
     Ok(rows
         .iter()
         .map(|row| BatchId::from_uuid(row.get("id")))

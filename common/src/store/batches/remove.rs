@@ -16,17 +16,17 @@ pub struct Deleted {
     pub running: Vec<(JobId, WorkerId)>,
 }
 
-/// Hides a batch from now on and cancels those of its items that run or are about to; `None` when the owner has no such batch. What
+/// Hides a batch from now on and cancels those of its items that run or are about to; `None` when the owner has no such batch; without an owner whoever submitted it. What
 /// has not been released is cancelled by sweepers, a few at a time: there may be very many.
 pub async fn delete(
     db: &Db,
-    owner: PrincipalId,
+    owner: Option<PrincipalId>,
     (name, version): (&str, &str),
     id: BatchId,
 ) -> Result<Option<Deleted>, DbError> {
     const HIDE: &str = "-- batches::hide
         UPDATE batches SET deleted_at = now(), recount = true
-         WHERE id = $1 AND owner_id = $2 AND name = $3 AND version = $4 AND items IS NOT NULL AND deleted_at IS NULL";
+         WHERE id = $1 AND ($2::uuid IS NULL OR owner_id = $2) AND name = $3 AND version = $4 AND items IS NOT NULL AND deleted_at IS NULL";
     let cancel = format!(
         "-- batches::cancel_released
         WITH going AS (
@@ -39,7 +39,8 @@ pub async fn delete(
           FROM going g WHERE j.id = g.id
         RETURNING j.id, j.state, j.worker_id"
     );
-    let params: &[&(dyn ToSql + Sync)] = &[&id.uuid(), &owner.uuid(), &name, &version];
+    let owner = owner.map(PrincipalId::uuid);
+    let params: &[&(dyn ToSql + Sync)] = &[&id.uuid(), &owner, &name, &version];
     let mut conn = db.conn().await?;
     if conn.execute("batches::hide", HIDE, params).await? == 0 {
         return Ok(None);

@@ -7,6 +7,7 @@ mod publish;
 mod read;
 mod remove;
 
+pub use name::Publisher;
 pub use publish::{
     NewPublication, Pinned, Publication, Published, Reserved, complete, publication, reserve,
 };

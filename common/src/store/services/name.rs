@@ -8,7 +8,7 @@ use crate::id::PrincipalId;
 /// Whose a name is, as its locked row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
-    /// The one who asks.
+    /// The one who asks may publish under it.
     Mine,
     /// Somebody else's.
     NotYours,
@@ -16,17 +16,26 @@ pub(super) enum Name {
     Unknown,
 }
 
+/// Who asks to publish, change or delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publisher {
+    /// Who.
+    pub id: PrincipalId,
+    /// Whether names of others count as its own.
+    pub any: bool,
+}
+
 /// Locks the row of a name, which is made for `caller` if there is none.
 pub(super) async fn make_name(
     tx: &mut Conn,
     name: &str,
-    caller: PrincipalId,
+    caller: Publisher,
 ) -> Result<Name, DbError> {
     const SQL: &str = "-- services::make_name
         INSERT INTO services (name, owner_id) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING owner_id";
     let rows = tx
-        .query("services::make_name", SQL, &[&name, &caller.uuid()])
+        .query("services::make_name", SQL, &[&name, &caller.id.uuid()])
         .await?;
     Ok(judge(&rows, caller))
 }
@@ -35,7 +44,7 @@ pub(super) async fn make_name(
 pub(super) async fn lock_name(
     tx: &mut Conn,
     name: &str,
-    caller: PrincipalId,
+    caller: Publisher,
 ) -> Result<Name, DbError> {
     const SQL: &str = "-- services::lock_name
         SELECT owner_id FROM services WHERE name = $1 FOR UPDATE";
@@ -43,11 +52,11 @@ pub(super) async fn lock_name(
     Ok(judge(&rows, caller))
 }
 
-/// The one place that says who may publish, change and delete.
-fn judge(rows: &[Row], caller: PrincipalId) -> Name {
+fn judge(rows: &[Row], caller: Publisher) -> Name {
+    let is_mine = |row: &Row| PrincipalId::from_uuid(row.get("owner_id")) == caller.id;
     match rows.first() {
         None => Name::Unknown,
-        Some(row) if PrincipalId::from_uuid(row.get("owner_id")) == caller => Name::Mine,
+        Some(row) if caller.any || is_mine(row) => Name::Mine,
         Some(_) => Name::NotYours,
     }
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::super::jobs::{Completed, Completion, complete_on};
 use super::super::{Conn, Db, DbError};
-use super::name::{Name, lock_name, make_name};
+use super::name::{Name, Publisher, lock_name, make_name};
 use super::read::{Content, read_content};
 use super::remove::free;
 use crate::id::{ApiId, ContentId, JobId, PrincipalId, SnapshotId, VersionId};
@@ -17,7 +17,7 @@ pub struct NewPublication {
     /// The job.
     pub job: JobId,
     /// Who asks.
-    pub owner: PrincipalId,
+    pub publisher: Publisher,
     /// Under which name.
     pub name: String,
     /// Which version.
@@ -58,8 +58,8 @@ pub async fn reserve(
     request: impl Fn(VersionId) -> Vec<u8>,
 ) -> Result<Reserved, DbError> {
     let name = match new.fresh {
-        Some(_) => make_name(tx, &new.name, new.owner).await?,
-        None => lock_name(tx, &new.name, new.owner).await?,
+        Some(_) => make_name(tx, &new.name, new.publisher).await?,
+        None => lock_name(tx, &new.name, new.publisher).await?,
     };
     match name {
         Name::Mine => {}
@@ -76,7 +76,7 @@ pub async fn reserve(
         }
     };
     if let Some(snapshot) = new.snapshot
-        && !lock_snapshot(tx, new.owner, snapshot).await?
+        && !lock_snapshot(tx, new.publisher.id, snapshot).await?
     {
         return Ok(Reserved::NoSnapshot);
     }
@@ -100,8 +100,9 @@ async fn insert_version(
     version: VersionId,
 ) -> Result<(), DbError> {
     const SQL: &str = "-- services::insert_version
-        INSERT INTO service_versions (id, name, version) VALUES ($1, $2, $3)";
-    let params: &[&(dyn ToSql + Sync)] = &[&version.uuid(), &new.name, &new.version];
+        INSERT INTO service_versions (id, name, version, published_by) VALUES ($1, $2, $3, $4)";
+    let publisher = new.publisher.id.uuid();
+    let params: &[&(dyn ToSql + Sync)] = &[&version.uuid(), &new.name, &new.version, &publisher];
     tx.execute("services::insert_version", SQL, params)
         .await
         .map(drop)
@@ -153,7 +154,7 @@ async fn insert_job(
         VALUES ($1, 'publish', 'queued', $2, $3, $4, $5)";
     let params: &[&(dyn ToSql + Sync)] = &[
         &new.job.uuid(),
-        &new.owner.uuid(),
+        &new.publisher.id.uuid(),
         &api.uuid(),
         &request,
         &new.traceparent,

@@ -19,6 +19,8 @@ pub struct Service {
     pub owner: PrincipalId,
     /// What callers read as its owner.
     pub owner_name: String,
+    /// Who published this version.
+    pub publisher_name: String,
     /// When it was first asked for.
     pub created_at: DateTime<Utc>,
     /// What it consists of.
@@ -32,10 +34,11 @@ pub async fn list(
     version: Option<&str>,
 ) -> Result<Vec<Service>, DbError> {
     const SQL: &str = "-- services::list
-        SELECT v.name, v.version, s.owner_id, p.subject, v.created_at, c.definition
+        SELECT v.name, v.version, s.owner_id, p.subject, by.subject AS publisher, v.created_at, c.definition
           FROM service_versions v
           JOIN services s ON s.name = v.name
           JOIN principals p ON p.id = s.owner_id
+          JOIN principals by ON by.id = coalesce(v.published_by, s.owner_id)
           JOIN service_contents c ON c.id = v.content_id
          WHERE ($1::text IS NULL OR v.name = $1) AND ($2::text IS NULL OR v.version = $2)
          ORDER BY v.id";
@@ -50,6 +53,7 @@ pub async fn list(
                 version: row.get("version"),
                 owner: PrincipalId::from_uuid(row.get("owner_id")),
                 owner_name: row.get("subject"),
+                publisher_name: row.get("publisher"),
                 created_at: row.get("created_at"),
                 definition: definition(row)?,
             })

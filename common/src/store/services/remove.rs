@@ -5,8 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::super::{Conn, Db, DbError};
-use super::name::{Name, lock_name};
-use crate::id::{ContentId, PrincipalId, SnapshotId};
+use super::name::{Name, Publisher, lock_name};
+use crate::id::{ContentId, SnapshotId};
 
 /// What became of the wish to delete a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Removed {
 /// Deletes a version, and with the last one its name is free.
 pub async fn remove(
     db: &Db,
-    owner: PrincipalId,
+    publisher: Publisher,
     name: &str,
     version: &str,
 ) -> Result<Removed, DbError> {
@@ -35,7 +35,7 @@ pub async fn remove(
         )
         SELECT id FROM gone";
     let mut tx = db.conn().await?.begin("services::remove").await?;
-    let verdict = match lock_name(&mut tx, name, owner).await? {
+    let verdict = match lock_name(&mut tx, name, publisher).await? {
         Name::Unknown => Removed::Unknown,
         Name::Mine | Name::NotYours if !exists(&mut tx, name, version).await? => Removed::Unknown,
         Name::NotYours => Removed::NotYours,

@@ -1,0 +1,66 @@
+//! The door of every route that needs a token.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Caller;
+use super::policy::{Action, Whose, permits};
+use crate::app::Shared;
+use crate::error::ApiError;
+
+/// What a route asks of whoever calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing.
+    Open,
+    /// A token of somebody who may do this, at least with what is his own.
+    For(Action),
+}
+
+const NO_TOKEN: ApiError =
+    ApiError::Unauthorized("this needs the header Authorization: Bearer <access token>");
+
+/// Finds out who calls, and lets a request in when its caller may do what the route is for. It comes before everything else: whoever is
+/// not let in learns nothing of what there is.
+pub async fn admit(
+    State((app, action)): State<(Shared, Action)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let token = bearer(request.headers()).ok_or(NO_TOKEN)?;
+    let caller = app.tokens.verify(token).await?;
+    check(&caller, action, Whose::Own)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Refuses what a caller's role does not permit.
+pub fn check(caller: &Caller, action: Action, whose: Whose) -> Result<(), ApiError> {
+    if permits(caller.role, action, whose) {
+        Ok(())
+    } else {
+        Err(ApiError::Forbidden(format!(
+            "your role is {}, which does not let you {}",
+            caller.role.word(),
+            action.phrase()
+        )))
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Shared) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| ApiError::internal("a route that needs a caller is open to everybody"))
+    }
+}
