@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -30,16 +31,16 @@ const SCHEMAS: &str = "/etc/ldap/schema";
 
 /// A running server on loopback. Dropping it kills it.
 pub struct Slapd {
-    dir: PathBuf,
+    dir: TempDir,
     plain: SocketAddr,
     encrypted: SocketAddr,
     process: Process,
 }
 
 impl Slapd {
-    /// Starts one below `dir` with a certificate for `localhost` and 127.0.0.1, and fills it from `slapd.ldif`.
-    pub async fn start(dir: &Path) -> Self {
-        Self::start_as(dir, &["localhost", "127.0.0.1"]).await
+    /// Starts one with a certificate for `localhost` and 127.0.0.1, and fills it from `slapd.ldif`.
+    pub async fn start() -> Self {
+        Self::start_as(&["localhost", "127.0.0.1"]).await
     }
 
     /// The same with a certificate for other names.
@@ -47,43 +48,27 @@ impl Slapd {
     /// # Panics
     ///
     /// When it does not start.
-    pub async fn start_as(dir: &Path, names: &[&str]) -> Self {
-        let dir = dir.join("slapd");
-        std::fs::create_dir_all(dir.join("data")).expect("the folder can be made");
+    pub async fn start_as(names: &[&str]) -> Self {
+        let dir = TempDir::with_prefix("warren-slapd-").expect("a folder can be made");
         let issuer = authority();
         let (certificate, key) = certificate(&issuer, names);
+        std::fs::create_dir(dir.path().join("data")).expect("a folder can be made");
         for (file, text) in [
             ("ca.pem", issuer.pem()),
             ("certificate.pem", certificate),
             ("key.pem", key),
             ("other-ca.pem", authority().pem()),
-            ("slapd.conf", configuration(&dir)),
+            ("slapd.conf", configuration(dir.path())),
         ] {
-            std::fs::write(dir.join(file), text).expect("a file can be written");
+            std::fs::write(dir.path().join(file), text).expect("a file can be written");
         }
-        let slapd = Self::serve(dir).await;
-        slapd.change(include_str!("slapd.ldif")).await;
-        slapd
-    }
-
-    /// Starts the server on free ports, and waits until it answers.
-    async fn serve(dir: PathBuf) -> Self {
         // Somebody else may take a port between the look and the start: then others are tried.
-        loop {
+        let slapd = loop {
             let [plain, encrypted] = [free_port().await, free_port().await]
                 .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-            let conf = dir.join("slapd.conf");
-            let listen = format!("ldap://{plain}/ ldaps://{encrypted}/");
-            let args = ["-d", "none", "-f", &conf.to_string_lossy(), "-h", &listen];
-            let log = dir.join("log");
-            let mut process = Process::start("slapd", Path::new(PROGRAM), &args, &[], &log);
-            let answers = wait::until("slapd answers, or has ended", async || {
-                let ended = (!process.is_running()).then_some(false);
-                let answers = TcpStream::connect(plain).await.ok().map(|_stream| true);
-                ended.or(answers)
-            });
-            if answers.await {
-                return Self {
+            let mut process = serve(dir.path(), plain, encrypted);
+            if answers(&mut process, plain).await {
+                break Self {
                     dir,
                     plain,
                     encrypted,
@@ -92,7 +77,25 @@ impl Slapd {
             }
             let printed = process.log_text();
             assert!(printed.contains("in use"), "slapd ended:\n{printed}");
-        }
+        };
+        slapd.change(include_str!("slapd.ldif")).await;
+        slapd
+    }
+
+    /// Kills it.
+    pub async fn crash(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it with what it held, after it was killed.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        self.process = serve(self.dir.path(), self.plain, self.encrypted);
+        let answers = answers(&mut self.process, self.plain).await;
+        assert!(answers, "slapd ended:\n{}", self.process.log_text());
     }
 
     /// Where it speaks in the clear until `StartTLS`.
@@ -107,17 +110,12 @@ impl Slapd {
 
     /// The certificate of the authority that vouches for it.
     pub fn ca(&self) -> PathBuf {
-        self.dir.join("ca.pem")
+        self.dir.path().join("ca.pem")
     }
 
     /// That of another one of the same name.
     pub fn other_ca(&self) -> PathBuf {
-        self.dir.join("other-ca.pem")
-    }
-
-    /// The program.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+        self.dir.path().join("other-ca.pem")
     }
 
     /// Settings of an API node that asks it in the clear, as the account that may search.
@@ -153,6 +151,23 @@ impl Slapd {
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{said}");
     }
+}
+
+fn serve(dir: &Path, plain: SocketAddr, encrypted: SocketAddr) -> Process {
+    let conf = dir.join("slapd.conf");
+    let listen = format!("ldap://{plain}/ ldaps://{encrypted}/");
+    let args = ["-d", "none", "-f", &conf.to_string_lossy(), "-h", &listen];
+    Process::start("slapd", Path::new(PROGRAM), &args, &[], &dir.join("log"))
+}
+
+/// Waits until a server answers; false when it has ended instead.
+async fn answers(process: &mut Process, at: SocketAddr) -> bool {
+    wait::until("slapd answers, or has ended", async || {
+        let ended = (!process.is_running()).then_some(false);
+        let answers = TcpStream::connect(at).await.ok().map(|_stream| true);
+        ended.or(answers)
+    })
+    .await
 }
 
 fn configuration(dir: &Path) -> String {
