@@ -177,6 +177,8 @@ fn configuration(dir: &Path) -> String {
     let schemas = schemas.join("\n");
     format!(
         "{schemas}
+# As many directories do: a bind without a password succeeds, as nobody.
+allow bind_anon_cred bind_anon_dn
 modulepath {MODULES}
 moduleload back_mdb
 moduleload memberof
