@@ -16,6 +16,7 @@ use warren_common::telemetry;
 use crate::auth::tokens::rotate_keys;
 use crate::config::{AdminConfig, ApiConfig, ListenConfig};
 use crate::start::{StartError, prepare_database, run};
+use crate::transport;
 
 /// How long work on threads of its own, such as hashing a password, may take after the server stopped.
 const LAST_BLOCKING: Duration = Duration::from_secs(2);
@@ -190,7 +191,7 @@ fn perform(task: Task) -> Result<(), CliError> {
                 Ok(())
             })
         }
-        Task::Probe(listen) => Ok(telemetry::ask_ready(listen.address)?),
+        Task::Probe(listen) => Ok(transport::ask_ready(&listen)?),
     }
 }
 

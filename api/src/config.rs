@@ -2,6 +2,7 @@
 
 mod keep;
 mod ldap;
+mod transport;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
 pub use ldap::{LdapConfig, Servers};
+pub(crate) use transport::{TLS_CERT, TLS_KEY};
+pub use transport::{TlsConfig, TransportConfig};
 use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
@@ -36,7 +39,7 @@ impl BadSetting {
     }
 }
 
-/// Where the API listens.
+/// Where the API listens, and how it is spoken with there.
 #[derive(Debug, Clone, Args)]
 pub struct ListenConfig {
     /// Address and port of the API
@@ -47,6 +50,9 @@ pub struct ListenConfig {
         default_value = "0.0.0.0:12800"
     )]
     pub address: SocketAddr,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsConfig,
 }
 
 /// The first user.
@@ -79,6 +85,9 @@ pub struct ApiConfig {
     /// Where it listens.
     #[command(flatten)]
     pub listen: ListenConfig,
+    /// What lies between the network and the router.
+    #[command(flatten)]
+    pub transport: TransportConfig,
     /// Largest request body in bytes
     #[arg(
         id = "body_limit_bytes",
@@ -230,6 +239,8 @@ impl ApiConfig {
         self.admin.validate()?;
         self.streams.validate()?;
         self.ldap.validate()?;
+        self.listen.tls.validate()?;
+        self.transport.validate()?;
         if self.body_limit < 1024 {
             return Err(BadSetting::new(
                 "WARREN_BODY_LIMIT_BYTES",
@@ -330,10 +341,21 @@ mod tests {
             ("--body-limit-bytes=3", "WARREN_BODY_LIMIT_BYTES"),
             ("--event-streams=0", "WARREN_EVENT_STREAMS"),
             ("--session-idle-seconds=0.1", "WARREN_SESSION_IDLE_SECONDS"),
+            ("--tls-cert=chain.pem", "WARREN_TLS_KEY"),
+            ("--tls-key=key.pem", "WARREN_TLS_CERT"),
+            ("--max-connections=0", "WARREN_MAX_CONNECTIONS"),
+            ("--max-requests=0", "WARREN_MAX_REQUESTS"),
+            ("--header-read-seconds=0", "WARREN_HEADER_READ_SECONDS"),
         ] {
             let problem = parsed(&[extra]).validate().unwrap_err().to_string();
             assert!(problem.starts_with(variable), "{problem}");
         }
+    }
+
+    #[test]
+    fn tls_is_off_unless_files_are_named() {
+        assert!(!parsed(&["--tls-cert=", "--tls-key="]).listen.tls.is_on());
+        assert!(parsed(&["--tls-cert=c", "--tls-key=k"]).listen.tls.is_on());
     }
 
     #[test]

@@ -77,6 +77,11 @@ pub enum ApiError {
     /// Something that is needed is away; nothing was stored.
     #[error("{0}; try again later")]
     Unavailable(Cow<'static, str>),
+    /// As many requests are under way as may.
+    #[error(
+        "this node has as many requests under way as it may; try again, here or at another node"
+    )]
+    Busy,
     /// Postgres is away; nothing was stored.
     #[error("PostgreSQL cannot be reached; try again later")]
     DatabaseAway(#[source] DbError),
@@ -145,7 +150,8 @@ impl ApiError {
             }
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
             Self::NotBuilt(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplementedException"),
-            Self::Unavailable(_)
+            Self::Busy
+            | Self::Unavailable(_)
             | Self::DatabaseAway(_)
             | Self::StoreAway(_)
             | Self::DirectoryAway(_) => (
@@ -167,7 +173,7 @@ impl ApiError {
             Self::Unauthorized(_) => {
                 Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
             }
-            Self::QueueFull(_) | Self::TooManyStreams(_) | Self::TooManyAttempts => {
+            Self::Busy | Self::QueueFull(_) | Self::TooManyStreams(_) | Self::TooManyAttempts => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
             }
             Self::Unavailable(_)

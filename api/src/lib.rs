@@ -20,6 +20,7 @@ mod start;
 pub mod streams;
 pub mod submit;
 pub mod sweeper;
+pub mod transport;
 pub mod upkeep;
 pub mod watch;
 

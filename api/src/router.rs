@@ -14,6 +14,8 @@ use crate::routes::{
     batches, calls, files, health, jobs, services, sessions, snapshots, status, swagger, tokens,
     users, workspace,
 };
+use crate::transport;
+use crate::transport::requests::{Requests, limit};
 
 /// A route: what it is called by, what it asks of a caller, and what answers.
 struct Entry {
@@ -300,6 +302,8 @@ const COMPUTE_NODES: &str = "compute-node routes";
 
 /// The router with everything around it.
 pub fn build(app: Shared) -> Router {
+    let config = app.config.clone();
+    let requests = Requests::new(config.transport.max_requests as usize);
     let later = LATER.iter().map(|(method, path, what)| {
         let refuse = || async { Err::<(), _>(ApiError::NotBuilt(what)) };
         let action = if *what == REALTIME {
@@ -309,7 +313,7 @@ pub fn build(app: Shared) -> Router {
         };
         at(method.clone(), path, Access::For(action), refuse)
     });
-    built()
+    let router = built()
         .into_iter()
         .chain(later)
         .fold(Router::new(), |router, entry| {
@@ -317,8 +321,10 @@ pub fn build(app: Shared) -> Router {
         })
         .fallback(async || ApiError::NotFound("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .layer(from_fn_with_state(requests, limit))
         .layer(from_fn(observe))
-        .with_state(app)
+        .with_state(app);
+    transport::around(router, &config)
 }
 
 fn at<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Entry

@@ -1,10 +1,8 @@
 //! From settings to a node that answers, and back to silence.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -28,6 +26,8 @@ use crate::services::targets::Targets;
 use crate::streams::Streams;
 use crate::submit::Submitter;
 use crate::sweeper::Waiting;
+use crate::transport::tls::{Tls, TlsError};
+use crate::transport::{self, Listening};
 use crate::watch::{Progress, Watch};
 use crate::{router, sweeper, upkeep};
 
@@ -35,8 +35,6 @@ use crate::{router, sweeper, upkeep};
 const SERVERS_WAIT: Duration = Duration::from_secs(15);
 /// The pause between two tries.
 const SERVERS_PAUSE: Duration = Duration::from_millis(250);
-/// How long answers may take to leave after everybody was told to go.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Why the API does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -100,9 +98,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    /// The server broke.
-    #[error("the HTTP server stopped")]
-    Serve(#[source] std::io::Error),
+    /// The certificate of the API, or its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Runs a node on `listener` until `stop`: the soft wish lets requests end, the hard one sends everybody away.
@@ -110,6 +108,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     config.validate()?;
     let ldap = Some(&config.ldap).filter(|ldap| ldap.is_on());
     let directory = ldap.map(Directory::new).transpose()?;
+    let tls = Tls::load(&config.listen.tls).await?;
     let id = ApiId::new();
     // Cancelled last, or by drop when the start fails: ends what runs beside the server.
     let over = CancellationToken::new();
@@ -189,7 +188,10 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     ));
     beside.spawn(warn_without_store(app.blobs.clone()));
     serve_metrics(&app, &mut beside, over).await?;
-    serve(&app, listener, stop).await?;
+    if let Some(tls) = &tls {
+        beside.spawn(Arc::clone(tls).follow());
+    }
+    serve(&app, listener, tls, stop).await;
     app.db.close();
     Ok(())
 }
@@ -281,26 +283,17 @@ async fn serve_metrics(
     Ok(())
 }
 
-async fn serve(app: &Shared, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
+async fn serve(app: &Shared, listener: TcpListener, tls: Option<Arc<Tls>>, stop: Stop) {
     if let Ok(place) = listener.local_addr() {
         tracing::info!("Listening on {place}");
     }
-    let stalled = u32::try_from(app.config.streams.stalled.as_millis()).unwrap_or(u32::MAX);
-    let listener = listener.tap_io(move |stream| {
-        // Without it an answer may wait for an acknowledgement of the one before.
-        let _ = stream.set_nodelay(true);
-        // Nobody looks at a connection that has no room: the system closes it when its reader takes nothing for so long.
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, stalled);
-    });
-    let router = router::build(Arc::clone(app)).into_make_service_with_connect_info::<SocketAddr>();
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(stop.soft.clone().cancelled_owned());
-    let sent_away = async {
-        stop.hard.cancelled().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
+    let transport = &app.config.transport;
+    let listening = Listening {
+        tls,
+        max_connections: transport.max_connections as usize,
+        header_read: transport.header_read,
+        stalled: app.config.streams.stalled,
     };
-    tokio::select! {
-        end = server => end.map_err(StartError::Serve),
-        () = sent_away => Ok(()),
-    }
+    let router = router::build(Arc::clone(app));
+    transport::serve(listening, listener, router, &stop).await;
 }

@@ -113,6 +113,25 @@ impl Client {
         }
     }
 
+    /// A caller without a token, over TLS, who trusts this certificate (PEM) and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// When no HTTP client can be built.
+    pub fn over_tls(node: SocketAddr, certificate: &str) -> Self {
+        let root = reqwest::Certificate::from_pem(certificate.as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder()
+            .timeout(wait::LIMIT * 2)
+            .tls_certs_only([root])
+            .build()
+            .expect("a client can be built");
+        Self {
+            http,
+            base: format!("https://{node}"),
+            token: None,
+        }
+    }
+
     /// The same caller with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {

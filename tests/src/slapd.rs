@@ -1,4 +1,4 @@
-//! A real directory: OpenLDAP's `slapd`, with a configuration, data and certificates of one test's own.
+//! A real directory: `slapd` of `OpenLDAP`, with a configuration, data and certificates of one test's own.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

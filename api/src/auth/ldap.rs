@@ -12,9 +12,9 @@ mod tls;
 use std::sync::Arc;
 
 use ldap3::SearchEntry;
-use rustls::ClientConfig;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 use warren_common::telemetry;
 

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::id::{FamilyId, PrincipalId};
 use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo};
@@ -74,6 +75,7 @@ pub struct Tokens {
     verified: Cache,
     families: Families,
     standings: Standings,
+    behind: Mutex<Behind>,
     lives: Lives,
     source: String,
 }
@@ -113,6 +115,7 @@ impl Tokens {
             verified: Cache::default(),
             families: Families::default(),
             standings: Standings::default(),
+            behind: Mutex::default(),
             source: source.to_owned(),
             lives: Lives {
                 family: FAMILY_LIFE,
@@ -126,13 +129,14 @@ impl Tokens {
     pub async fn follow(&self) {
         let mut pace = tokio::time::interval(READ_EVERY);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut behind = Behind::default();
         let mut keys_read = Instant::now();
         loop {
             pace.tick().await;
             let began = Instant::now();
-            if let Some(read) = in_time("what was revoked", self.read_changes(&behind)).await {
-                behind = read;
+            if in_time("what was revoked", self.read_changes())
+                .await
+                .is_some()
+            {
                 self.families.noted_all(began);
             }
             if keys_read.elapsed() >= KEYS_EVERY {
@@ -142,19 +146,24 @@ impl Tokens {
         }
     }
 
-    async fn read_changes(&self, behind: &Behind) -> Result<Behind, DbError> {
-        let (changed, families) = tokens::changed_families(&self.db, &behind.families).await?;
+    /// Learns at once what this node has just changed of users. Should it not come to that, it is read with what others changed.
+    pub async fn catch_up(&self) {
+        in_time("what was changed", self.read_changes()).await;
+    }
+
+    async fn read_changes(&self) -> Result<(), DbError> {
+        let mut behind = self.behind.lock().await;
+        let (changed, read_to) = tokens::changed_families(&self.db, &behind.families).await?;
         for (family, state) in changed {
             self.families.note(family, state);
         }
-        let (changed, principals) = principals::changed(&self.db, &behind.principals).await?;
+        behind.families = read_to;
+        let (changed, read_to) = principals::changed(&self.db, &behind.principals).await?;
         for (principal, standing) in changed {
             self.standings.note(principal, standing);
         }
-        Ok(Behind {
-            families,
-            principals,
-        })
+        behind.principals = read_to;
+        Ok(())
     }
 
     /// Signs a principal in that has proved who it is; `None` when it was changed since.

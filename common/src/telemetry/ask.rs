@@ -21,8 +21,16 @@ pub enum NotReady {
 
 /// Succeeds when `/health/ready` answers 200.
 pub fn ask_ready(listen: SocketAddr) -> Result<(), NotReady> {
+    ask_ready_over(listen, |stream, _place| Ok(stream))
+}
+
+/// The same on what `open` makes of the connection, such as one with TLS.
+pub fn ask_ready_over<S: Read + Write>(
+    listen: SocketAddr,
+    open: impl FnOnce(TcpStream, SocketAddr) -> std::io::Result<S>,
+) -> Result<(), NotReady> {
     let place = reachable(listen);
-    let status = ask(place).map_err(|source| NotReady::Silent(place, source))?;
+    let status = ask(place, open).map_err(|source| NotReady::Silent(place, source))?;
     if status.starts_with(b"HTTP/1.1 200 ") {
         Ok(())
     } else {
@@ -30,10 +38,14 @@ pub fn ask_ready(listen: SocketAddr) -> Result<(), NotReady> {
     }
 }
 
-fn ask(place: SocketAddr) -> std::io::Result<[u8; 13]> {
-    let mut stream = TcpStream::connect_timeout(&place, LIMIT)?;
+fn ask<S: Read + Write>(
+    place: SocketAddr,
+    open: impl FnOnce(TcpStream, SocketAddr) -> std::io::Result<S>,
+) -> std::io::Result<[u8; 13]> {
+    let stream = TcpStream::connect_timeout(&place, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
+    let mut stream = open(stream, place)?;
     let request = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes())?;
     let mut status = [0; 13];

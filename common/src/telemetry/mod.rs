@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-pub use ask::{NotReady, ask_ready};
+pub use ask::{NotReady, ask_ready, ask_ready_over};
 pub use metrics::{Metrics, metrics};
 pub use probe::{Readiness, serve};
 pub use trace::TraceContext;

@@ -184,16 +184,34 @@ impl House {
     }
 
     /// The same with PostgreSQL at `database`, and more settings.
+    pub async fn add_api_via(&mut self, database: SocketAddr, env: &[(&str, &str)]) -> usize {
+        self.add_api_heard_by(Client::anonymous, database, env)
+            .await
+    }
+
+    /// The same with TLS as `env` sets it up; `certificate` is what it shows.
+    pub async fn add_api_over_tls(&mut self, certificate: &str, env: &[(&str, &str)]) -> usize {
+        let client = |node| Client::over_tls(node, certificate);
+        self.add_api_heard_by(client, self.database.server, env)
+            .await
+    }
+
+    /// Starts an API node and waits until `client` finds it ready.
     ///
     /// # Panics
     ///
     /// When it does not get ready.
-    pub async fn add_api_via(&mut self, database: SocketAddr, env: &[(&str, &str)]) -> usize {
+    async fn add_api_heard_by(
+        &mut self,
+        client: impl Fn(SocketAddr) -> Client,
+        database: SocketAddr,
+        env: &[(&str, &str)],
+    ) -> usize {
         // Somebody else may take the port between the look and the start: then another one is tried.
         loop {
             let place = self.start_api_via(database, env).await;
             let Api { addr, process } = &mut self.apis[place];
-            let client = Client::anonymous(*addr);
+            let client = client(*addr);
             let ready = tokio::time::timeout(wait::LIMIT, client.ready());
             tokio::select! {
                 done = ready => {

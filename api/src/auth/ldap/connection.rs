@@ -6,7 +6,7 @@ use std::time::Duration;
 use ldap3::{
     Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, SearchOptions,
 };
-use rustls::ClientConfig;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 

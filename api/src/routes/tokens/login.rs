@@ -1,9 +1,9 @@
 //! `POST /login`
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use serde::Deserialize;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
@@ -14,6 +14,7 @@ use crate::auth::throttle::Attempt;
 use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
+use crate::transport::client::ClientAddress;
 
 pub(super) const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
 
@@ -28,12 +29,12 @@ pub struct Login {
 /// right: else whoever guesses would not wait for the answer.
 pub async fn login(
     State(app): State<Shared>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    ClientAddress(address): ClientAddress,
     SmallBody(login): SmallBody<Login>,
 ) -> Result<Json<AccessTokenResponse>, ApiError> {
     let pair = match &app.directory {
-        Some(directory) => directory::sign_in(&app, directory, &login, address.ip()).await?,
-        None => sign_in(&app, login, address.ip()).await?,
+        Some(directory) => directory::sign_in(&app, directory, &login, address).await?,
+        None => sign_in(&app, login, address).await?,
     };
     Ok(Json(pair.into()))
 }

@@ -39,6 +39,6 @@ pub async fn change(
     let role = wanted.role.map(Change::Role);
     let password = hash.as_deref().map(Change::Password);
     let changes: Vec<Change<'_>> = [role, disabled, password].into_iter().flatten().collect();
-    name.change(&app.db, &changes).await?;
+    name.change(&app, &changes).await?;
     Ok(Json(name.find(&app.db).await?))
 }

@@ -10,6 +10,6 @@ use crate::error::ApiError;
 
 /// Removes a user for good. What it owns is kept, and nobody else gets its name.
 pub async fn delete(State(app): State<Shared>, name: Name) -> Result<Json<&'static str>, ApiError> {
-    name.change(&app.db, &[Change::Delete]).await?;
+    name.change(&app, &[Change::Delete]).await?;
     Ok(Json("the user is deleted"))
 }

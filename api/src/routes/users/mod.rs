@@ -65,9 +65,12 @@ impl Name {
     }
 
     /// Changes the user, but for taking the role owner from the last who has it.
-    async fn change(&self, db: &Db, changes: &[Change<'_>]) -> Result<(), ApiError> {
-        match principals::change_local_user(db, &self.0, changes, true).await? {
-            Changed::Yes(_user) => Ok(()),
+    async fn change(&self, app: &App, changes: &[Change<'_>]) -> Result<(), ApiError> {
+        match principals::change_local_user(&app.db, &self.0, changes, true).await? {
+            Changed::Yes(_user) => {
+                app.tokens.catch_up().await;
+                Ok(())
+            }
             Changed::Unknown => Err(unknown(&self.0)),
             Changed::LastOwner => Err(ApiError::Conflict(
                 "nobody with the role owner would be left; give it to somebody else first"
