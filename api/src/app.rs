@@ -10,6 +10,7 @@ use warren_common::store::Db;
 
 use crate::activity::Activity;
 use crate::audit::Audit;
+use crate::auth::ldap::Directory;
 use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
 use crate::config::ApiConfig;
@@ -38,6 +39,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Passwords.
     pub passwords: Passwords,
+    /// Who checks them instead.
+    pub directory: Option<Directory>,
     /// Whether it could do its work now.
     pub ready: Ready,
     /// Stores jobs.

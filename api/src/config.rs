@@ -1,6 +1,7 @@
 //! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
 
 mod keep;
+mod ldap;
 mod transport;
 
 use std::net::SocketAddr;
@@ -8,12 +9,14 @@ use std::time::Duration;
 
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
+pub use ldap::{LdapConfig, Servers};
 pub(crate) use transport::{TLS_CERT, TLS_KEY};
 pub use transport::{TlsConfig, TransportConfig};
 use warren_common::config::{
     BlobConfig, DatabaseConfig, QueueConfig, RuntimeConfig, Secret, TelemetryConfig,
 };
 
+use crate::auth::groups::RoleGroups;
 use crate::auth::password_rules::judge;
 
 /// The name of the first user.
@@ -28,7 +31,7 @@ pub struct BadSetting {
 }
 
 impl BadSetting {
-    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self {
             variable,
             problem: problem.into(),
@@ -199,6 +202,12 @@ pub struct ApiConfig {
     /// Event streams.
     #[command(flatten)]
     pub streams: StreamConfig,
+    /// The directory.
+    #[command(flatten)]
+    pub ldap: LdapConfig,
+    /// Which groups of a directory or a provider have which role.
+    #[command(flatten)]
+    pub role_groups: RoleGroups,
     /// The first user.
     #[command(flatten)]
     pub admin: AdminConfig,
@@ -229,6 +238,7 @@ impl ApiConfig {
     pub fn validate(&self) -> Result<(), BadSetting> {
         self.admin.validate()?;
         self.streams.validate()?;
+        self.ldap.validate()?;
         self.listen.tls.validate()?;
         self.transport.validate()?;
         if self.body_limit < 1024 {

@@ -18,6 +18,7 @@ use warren_common::telemetry::{self, Readiness};
 use crate::activity::Activity;
 use crate::app::{App, Shared};
 use crate::audit::Audit;
+use crate::auth::ldap::Directory;
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{ADMIN, AdminConfig, ApiConfig, BadSetting};
@@ -108,6 +109,8 @@ pub enum StartError {
 /// Runs a node on `listener` until `stop`: the soft wish lets requests end, the hard one sends everybody away.
 pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
     config.validate()?;
+    let ldap = Some(&config.ldap).filter(|ldap| ldap.is_on());
+    let directory = ldap.map(Directory::new).transpose()?;
     let tls = Tls::load(&config.listen.tls).await?;
     let id = ApiId::new();
     // Cancelled last, or by drop when the start fails: ends what runs beside the server.
@@ -128,13 +131,18 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         return Err(StartError::BrokerMissing { place });
     }
     let life = Duration::from_secs(config.token_seconds.into());
-    let tokens = Tokens::load(db.clone(), life, principals::LOCAL).await?;
+    let source = match &directory {
+        Some(_) => principals::LDAP,
+        None => principals::LOCAL,
+    };
+    let tokens = Tokens::load(db.clone(), life, source).await?;
     let (audit, records) = Audit::new();
     let app = Arc::new(App {
         id,
         audit,
         tokens,
         passwords: Passwords::default(),
+        directory,
         ready: Ready::new(db.clone(), broker.clone()),
         submitter: Arc::new(Submitter::start(
             db.clone(),

@@ -23,6 +23,7 @@ mod history;
 mod host_faults;
 mod idle;
 mod jobs;
+mod ldap;
 mod notices;
 mod packages;
 mod postgres_faults;

@@ -28,8 +28,8 @@ pub enum Noted {
 /// Whose request it was: an extension of an answer, for routes that find that out by themselves.
 #[derive(Debug, Clone)]
 pub struct Who {
-    /// Which principal.
-    pub id: PrincipalId,
+    /// Which principal; none of somebody who has never been let in.
+    pub id: Option<PrincipalId>,
     /// Its name.
     pub name: String,
 }
@@ -37,7 +37,7 @@ pub struct Who {
 impl From<&Caller> for Who {
     fn from(caller: &Caller) -> Self {
         Self {
-            id: caller.id,
+            id: Some(caller.id),
             name: caller.name.clone(),
         }
     }
@@ -73,7 +73,7 @@ pub async fn around(
     };
     app.audit.record(Record {
         status: Some(status.as_u16()),
-        principal: who.map(|who| who.id),
+        principal: who.and_then(|who| who.id),
         name: who.map(|who| shortened(&who.name)),
         target,
         address: address.map(|ClientAddress(address)| address),

@@ -2,6 +2,8 @@
 
 pub mod admit;
 pub mod groups;
+pub mod identity;
+pub mod ldap;
 pub mod password;
 pub mod password_rules;
 pub mod policy;

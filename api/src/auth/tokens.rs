@@ -65,7 +65,8 @@ pub enum KeyError {
     },
 }
 
-const BAD_REFRESH: ApiError =
+/// A refresh token that renews nothing.
+pub(crate) const BAD_REFRESH: ApiError =
     ApiError::Unauthorized("the refresh token is not valid, or not any more; sign in again");
 
 /// Issues, renews, revokes and verifies tokens.
@@ -177,6 +178,13 @@ impl Tokens {
         grant.map(|grant| self.pair(&grant, refresh)).transpose()
     }
 
+    /// Whose sign-in a refresh token renews, by the subject at the source. None when it renews none.
+    pub async fn subject_of(&self, refresh: &str) -> Result<Option<String>, ApiError> {
+        let holder = tokens::holder(&self.db, &hash_of(refresh)).await?;
+        let holder = holder.filter(|(source, _subject)| *source == self.source);
+        Ok(holder.map(|(_source, subject)| subject))
+    }
+
     /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in.
     pub async fn renew(&self, refresh: &str) -> Result<Pair, ApiError> {
         let spent = hash_of(refresh);
@@ -209,7 +217,7 @@ impl Tokens {
             );
         }
         Ok(revoked.by_live_token.then_some(Who {
-            id: revoked.principal,
+            id: Some(revoked.principal),
             name: revoked.name,
         }))
     }

@@ -9,23 +9,22 @@ use serde::Deserialize;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
 
-use super::AccessTokenResponse;
+use super::{AccessTokenResponse, directory};
 use crate::app::{App, Shared};
 use crate::audit::Who;
-use crate::auth::password::Turn;
 use crate::auth::throttle::Attempt;
 use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 use crate::transport::client::ClientAddress;
 
-const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
+pub(super) const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
 
 /// Who wants to sign in.
 #[derive(Deserialize)]
 pub struct Login {
-    username: String,
-    password: String,
+    pub(super) username: String,
+    pub(super) password: String,
 }
 
 /// Checks name and password, and begins a token family. After five failures it takes longer and longer, also to be told that it is
@@ -36,7 +35,10 @@ pub async fn login(
     SmallBody(login): SmallBody<Login>,
 ) -> Response {
     let mut who = None;
-    let signed_in = sign_in(&app, address, login, &mut who).await;
+    let signed_in = match &app.directory {
+        Some(directory) => directory::sign_in(&app, directory, login, address, &mut who).await,
+        None => sign_in(&app, login, address, &mut who).await,
+    };
     let mut response = signed_in
         .map(|pair| Json(AccessTokenResponse::from(pair)))
         .into_response();
@@ -47,16 +49,16 @@ pub async fn login(
     response
 }
 
-/// `who` becomes whose name it is, whether the password fits or not.
+/// Signs a local user in. `who` becomes whose name it is, whether the password fits or not.
 async fn sign_in(
     app: &App,
-    address: IpAddr,
     login: Login,
+    address: IpAddr,
     who: &mut Option<Who>,
 ) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&username, address);
-    let turn = turn(app, &attempt).await?;
+    let turn = turn(app, &attempt, || app.passwords.turn()).await?;
     // Postgres keeps no NUL in text, so nobody has such a name.
     let user = if username.contains('\0') {
         None
@@ -64,7 +66,7 @@ async fn sign_in(
         principals::local_user(&app.db, &username).await?
     };
     *who = user.as_ref().map(|user| Who {
-        id: user.id,
+        id: Some(user.id),
         name: username,
     });
     let user = user.filter(|user| !user.disabled);
@@ -83,9 +85,17 @@ async fn sign_in(
     app.tokens.begin(user.id, proof).await?.ok_or(WRONG)
 }
 
-/// Waits until the password may be checked.
-async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
-    let turn = app.passwords.turn().await?;
+/// Waits until the password may be checked. `take`: waits for leave to check any, which is not held while nothing is checked.
+pub(super) async fn turn<T, E, F>(
+    app: &App,
+    attempt: &Attempt,
+    take: impl Fn() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, E>>,
+    ApiError: From<E>,
+{
+    let turn = take().await?;
     let wait = attempt.delay(&app.db).await?;
     if wait.is_zero() {
         return Ok(turn);
@@ -93,7 +103,7 @@ async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
     drop(turn);
     let waited = tokio::time::sleep(wait);
     match app.leaving.run_until_cancelled(waited).await {
-        Some(()) => app.passwords.turn().await,
+        Some(()) => Ok(take().await?),
         None => Err(ApiError::unavailable("this node is stopping")),
     }
 }
