@@ -9,6 +9,8 @@ use warren_common::queue::Broker;
 use warren_common::store::Db;
 
 use crate::activity::Activity;
+use crate::audit::Audit;
+use crate::auth::ldap::Directory;
 use crate::auth::openid::OpenId;
 use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
@@ -32,12 +34,16 @@ pub struct App {
     pub broker: Broker,
     /// The object store.
     pub blobs: Blobs,
+    /// Who did what.
+    pub audit: Audit,
     /// Access tokens.
     pub tokens: Tokens,
     /// The provider whose tokens are taken instead.
     pub openid: Option<OpenId>,
     /// Passwords.
     pub passwords: Passwords,
+    /// Who checks them instead.
+    pub directory: Option<Directory>,
     /// Whether it could do its work now.
     pub ready: Ready,
     /// Stores jobs.

@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 use tokio::net::TcpListener;
 use warren_common::config::{DatabaseConfig, TelemetryConfig};
-use warren_common::model::Role;
+use warren_common::model::{AuditEvent, Role};
 use warren_common::stop::Stop;
 use warren_common::telemetry;
 
-use crate::auth::tokens::rotate_keys;
+use crate::auth::tokens::{KeyError, rotate_keys};
 use crate::config::{AdminConfig, ApiConfig, ListenConfig};
 use crate::start::{StartError, prepare_database, run};
 use crate::transport;
@@ -187,6 +187,10 @@ fn perform(task: Task) -> Result<(), CliError> {
             errand(async {
                 let db = prepare_database(&keys.database, &AdminConfig { password: None }).await?;
                 let kid = rotate_keys(&db).await.map_err(StartError::Keys)?;
+                users::by_operator(&db, AuditEvent::RotateKeys, kid.clone())
+                    .await
+                    .map_err(KeyError::from)
+                    .map_err(StartError::Keys)?;
                 tracing::info!("Access tokens are signed with the new key {kid} from now on");
                 Ok(())
             })

@@ -1,6 +1,7 @@
 //! Settings of the API. Every one is an environment variable and an option; wrong values stop the start.
 
 mod keep;
+mod ldap;
 mod openid;
 mod transport;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 pub use keep::{RetentionConfig, StreamConfig};
+pub use ldap::{LdapConfig, Servers};
 pub use openid::OpenIdConfig;
 pub(crate) use openid::is_https_or_loopback;
 pub(crate) use transport::{TLS_CERT, TLS_KEY};
@@ -32,7 +34,7 @@ pub struct BadSetting {
 }
 
 impl BadSetting {
-    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(variable: &'static str, problem: impl Into<String>) -> Self {
         Self {
             variable,
             problem: problem.into(),
@@ -203,15 +205,18 @@ pub struct ApiConfig {
     /// Event streams.
     #[command(flatten)]
     pub streams: StreamConfig,
+    /// The directory.
+    #[command(flatten)]
+    pub ldap: LdapConfig,
+    /// Which groups of a directory or a provider have which role.
+    #[command(flatten)]
+    pub role_groups: RoleGroups,
     /// The first user.
     #[command(flatten)]
     pub admin: AdminConfig,
     /// The OpenID provider whose tokens are taken.
     #[command(flatten)]
     pub openid: OpenIdConfig,
-    /// Which of its groups have which role.
-    #[command(flatten)]
-    pub role_groups: RoleGroups,
     /// Postgres.
     #[command(flatten)]
     pub database: DatabaseConfig,
@@ -240,6 +245,13 @@ impl ApiConfig {
         self.admin.validate()?;
         self.streams.validate()?;
         self.openid.validate()?;
+        if self.openid.issuer().is_some() && self.ldap.is_on() {
+            return Err(BadSetting::new(
+                "WARREN_OPENID_ISSUER",
+                "does not go together with WARREN_LDAP_URL: one of them says who people are",
+            ));
+        }
+        self.ldap.validate()?;
         self.listen.tls.validate()?;
         self.transport.validate()?;
         if self.body_limit < 1024 {

@@ -10,6 +10,8 @@ use warren_common::id::JobId;
 use warren_common::store::DbError;
 use warren_common::telemetry;
 
+use crate::auth::ldap::DirectoryError;
+
 /// Why a request is not answered as hoped.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -86,6 +88,9 @@ pub enum ApiError {
     /// The object store is away; nothing was stored.
     #[error("the object store cannot be reached; try again later")]
     StoreAway(#[source] BlobError),
+    /// The directory is away; nobody was signed in, and no token was spent.
+    #[error("the directory cannot be reached; try again later")]
+    DirectoryAway(#[source] DirectoryError),
     /// Nobody knows whether the job was stored.
     #[error(
         "the connection to PostgreSQL was lost while job {0} was being stored, so it may run or not; ask for /jobs/{0}"
@@ -145,7 +150,11 @@ impl ApiError {
             }
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
             Self::NotBuilt(_) => (StatusCode::NOT_IMPLEMENTED, "NotImplementedException"),
-            Self::Busy | Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => (
+            Self::Busy
+            | Self::Unavailable(_)
+            | Self::DatabaseAway(_)
+            | Self::StoreAway(_)
+            | Self::DirectoryAway(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailableException",
             ),
@@ -167,9 +176,10 @@ impl ApiError {
             Self::Busy | Self::QueueFull(_) | Self::TooManyStreams(_) | Self::TooManyAttempts => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
             }
-            Self::Unavailable(_) | Self::DatabaseAway(_) | Self::StoreAway(_) => {
-                Some((header::RETRY_AFTER, HeaderValue::from_static("2")))
-            }
+            Self::Unavailable(_)
+            | Self::DatabaseAway(_)
+            | Self::StoreAway(_)
+            | Self::DirectoryAway(_) => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
             Self::OutOfRange(size) => {
                 let range = HeaderValue::from_str(&format!("bytes */{size}")).ok()?;
                 Some((header::CONTENT_RANGE, range))
@@ -201,6 +211,16 @@ impl From<GatherError> for ApiError {
         match error {
             GatherError::Blob(error) => error.into(),
             GatherError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<DirectoryError> for ApiError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Busy => Self::unavailable("too many are signing in at once"),
+            error if error.is_away() => Self::DirectoryAway(error),
+            error => Self::internal(error),
         }
     }
 }

@@ -17,6 +17,8 @@ use warren_common::telemetry::{self, Readiness};
 
 use crate::activity::Activity;
 use crate::app::{App, Shared};
+use crate::audit::Audit;
+use crate::auth::ldap::Directory;
 use crate::auth::openid::{ClientError, OpenId, Provider};
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
@@ -33,6 +35,8 @@ use crate::{router, sweeper, upkeep};
 
 /// How long a server that is missing at start is waited for.
 const SERVERS_WAIT: Duration = Duration::from_secs(15);
+/// How long the last records of the audit may take to be stored.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 /// The pause between two tries.
 const SERVERS_PAUSE: Duration = Duration::from_millis(250);
 
@@ -110,6 +114,8 @@ pub enum StartError {
 pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result<(), StartError> {
     config.validate()?;
     let provider = Provider::new(&config.openid)?;
+    let ldap = Some(&config.ldap).filter(|ldap| ldap.is_on());
+    let directory = ldap.map(Directory::new).transpose()?;
     let tls = Tls::load(&config.listen.tls).await?;
     let id = ApiId::new();
     // Cancelled last, or by drop when the start fails: ends what runs beside the server.
@@ -130,13 +136,20 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         return Err(StartError::BrokerMissing { place });
     }
     let life = Duration::from_secs(config.token_seconds.into());
-    let tokens = Tokens::load(db.clone(), life, principals::LOCAL).await?;
+    let source = match &directory {
+        Some(_) => principals::LDAP,
+        None => principals::LOCAL,
+    };
+    let tokens = Tokens::load(db.clone(), life, source).await?;
+    let (audit, records) = Audit::new();
     let app = Arc::new(App {
         id,
+        audit,
         tokens,
         openid: provider
             .map(|provider| OpenId::new(provider, config.role_groups.clone(), db.clone())),
         passwords: Passwords::default(),
+        directory,
         ready: Ready::new(db.clone(), broker.clone()),
         submitter: Arc::new(Submitter::start(
             db.clone(),
@@ -160,6 +173,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
     // Dropping it aborts what it holds.
     let mut beside = JoinSet::new();
     let events = app.broker.consume(QueueName::Api(id), Settle::OnReceipt);
+    beside.spawn(records.write(app.db.clone()));
     beside.spawn(app.watch.clone().hear(events));
     beside.spawn(app.watch.clone().poll(app.db.clone()));
     let follower = Arc::clone(&app);
@@ -197,6 +211,12 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         beside.spawn(Arc::clone(tls).follow());
     }
     serve(&app, listener, tls, stop).await;
+    if tokio::time::timeout(LAST_RECORDS, app.audit.flushed())
+        .await
+        .is_err()
+    {
+        tracing::error!("The last records of the audit are in the log only");
+    }
     app.db.close();
     Ok(())
 }

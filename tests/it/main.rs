@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod api_faults;
+mod audit;
 mod blobs;
 mod broker_faults;
 mod cancels;
@@ -22,6 +23,7 @@ mod history;
 mod host_faults;
 mod idle;
 mod jobs;
+mod ldap;
 mod notices;
 mod openid;
 mod packages;

@@ -18,6 +18,7 @@ pub mod rabbitmq;
 pub mod raw_queues;
 pub mod s3;
 pub mod services;
+pub mod slapd;
 pub mod wait;
 
 pub use client::{Answer, Client};

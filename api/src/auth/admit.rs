@@ -4,11 +4,12 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::Caller;
 use super::policy::{Action, Whose, permits};
 use crate::app::Shared;
+use crate::audit::Who;
 use crate::error::ApiError;
 
 /// What a route asks of whoever calls it.
@@ -35,9 +36,16 @@ pub async fn admit(
         Some(openid) => openid.verify(token, &app.tokens).await?,
         None => app.tokens.verify(token).await?,
     };
-    check(&caller, action, Whose::Own)?;
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let who = Who::from(&caller);
+    let mut response = match check(&caller, action, Whose::Own) {
+        Ok(()) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refused) => refused.into_response(),
+    };
+    response.extensions_mut().insert(who);
+    Ok(response)
 }
 
 /// Refuses what a caller's role does not permit.

@@ -4,6 +4,7 @@ pub mod admit;
 mod cache;
 pub mod groups;
 pub mod identity;
+pub mod ldap;
 pub mod openid;
 pub mod password;
 pub mod password_rules;

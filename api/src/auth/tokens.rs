@@ -22,6 +22,7 @@ use self::keyring::Keyring;
 use super::Caller;
 use super::cache::{Cache, fingerprint};
 use super::standings::Standings;
+use crate::audit::Who;
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
@@ -63,7 +64,8 @@ pub enum KeyError {
     },
 }
 
-const BAD_REFRESH: ApiError =
+/// A refresh token that renews nothing.
+pub(crate) const BAD_REFRESH: ApiError =
     ApiError::Unauthorized("the refresh token is not valid, or not any more; sign in again");
 
 /// Issues, renews, revokes and verifies tokens.
@@ -175,6 +177,13 @@ impl Tokens {
         grant.map(|grant| self.pair(&grant, refresh)).transpose()
     }
 
+    /// Whose sign-in a refresh token renews, by the subject at the source. None when it renews none.
+    pub async fn subject_of(&self, refresh: &str) -> Result<Option<String>, ApiError> {
+        let holder = tokens::holder(&self.db, &hash_of(refresh)).await?;
+        let holder = holder.filter(|(source, _subject)| *source == self.source);
+        Ok(holder.map(|(_source, subject)| subject))
+    }
+
     /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in.
     pub async fn renew(&self, refresh: &str) -> Result<Pair, ApiError> {
         let spent = hash_of(refresh);
@@ -188,16 +197,16 @@ impl Tokens {
         self.pair(&grant, fresh)
     }
 
-    /// Ends the sign-in that a refresh token descends from.
-    pub async fn revoke(&self, refresh: &str) -> Result<(), ApiError> {
-        let is_ended = self.revoke_by(&hash_of(refresh), false).await?;
-        is_ended.then_some(()).ok_or(BAD_REFRESH)
+    /// Ends the sign-in that a refresh token descends from, and says whose it was.
+    pub async fn revoke(&self, refresh: &str) -> Result<Who, ApiError> {
+        let ended = self.revoke_by(&hash_of(refresh), false).await?;
+        ended.ok_or(BAD_REFRESH)
     }
 
-    /// True when the token was one that could still be exchanged.
-    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<bool, ApiError> {
+    /// Whose sign-in it was when the token was one that could still be exchanged.
+    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<Option<Who>, ApiError> {
         let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         self.changed(revoked.family, None);
         if !revoked.by_live_token {
@@ -206,7 +215,10 @@ impl Tokens {
                 "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
             );
         }
-        Ok(revoked.by_live_token)
+        Ok(revoked.by_live_token.then_some(Who {
+            id: Some(revoked.principal),
+            name: revoked.name,
+        }))
     }
 
     /// Takes note at once of what this node has changed. For how long it is of interest is read with what others changed.

@@ -5,7 +5,8 @@ use std::io::{BufRead, IsTerminal, Write};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use warren_common::config::DatabaseConfig;
-use warren_common::model::Role;
+use warren_common::model::{AuditEvent, AuditOutcome, Role};
+use warren_common::store::audit::{self, Record};
 use warren_common::store::principals::{Change, Changed, ListedUser};
 use warren_common::store::{Db, DbError, principals};
 
@@ -51,7 +52,10 @@ pub(super) async fn add(
 ) -> Result<(), UsersError> {
     user_name::judge(name)?;
     let hash = new_password(name)?;
-    if principals::add_local_user(&open(database).await?, name, &hash, role).await? {
+    let db = open(database).await?;
+    if principals::add_local_user(&db, name, &hash, role).await? {
+        let what = format!("{name} as {}", role.word());
+        by_operator(&db, AuditEvent::AddUser, what).await?;
         tracing::info!("Added the user {name:?} as {}", role.word());
         Ok(())
     } else {
@@ -111,9 +115,31 @@ async fn change(
 ) -> Result<(), UsersError> {
     let db = open(database).await?;
     match principals::change_local_user(&db, name, &[change], false).await? {
-        Changed::Yes(_user) => Ok(()),
+        Changed::Yes(_user) => {
+            let (event, what) = match change {
+                Change::Disable => (AuditEvent::ChangeUser, format!("{name}: disabled")),
+                Change::Enable => (AuditEvent::ChangeUser, format!("{name}: enabled")),
+                Change::Password(_hash) => (AuditEvent::ChangeUser, format!("{name}: password")),
+                Change::Role(role) => {
+                    let what = format!("{name}: role {}", role.word());
+                    (AuditEvent::ChangeUser, what)
+                }
+                Change::Delete => (AuditEvent::DeleteUser, name.to_owned()),
+            };
+            Ok(by_operator(&db, event, what).await?)
+        }
         Changed::Unknown | Changed::LastOwner => Err(UsersError::Unknown(name.to_owned())),
     }
+}
+
+/// Records what was done here. Who did it, the machine knows: whoever can read the database's password.
+pub(super) async fn by_operator(db: &Db, event: AuditEvent, what: String) -> Result<(), DbError> {
+    let record = Record {
+        name: Some("(command line)".to_owned()),
+        target: Some(what),
+        ..Record::new(event, AuditOutcome::Done)
+    };
+    audit::write(db, &[record]).await
 }
 
 /// Writes the users to standard output, a line each.

@@ -72,6 +72,15 @@ pub struct RetentionConfig {
         value_parser = seconds
     )]
     pub tokens: Duration,
+    /// How long records of who did what are kept, in seconds
+    #[arg(
+        id = "audit_retention_seconds",
+        long = "audit-retention-seconds",
+        env = "WARREN_AUDIT_RETENTION_SECONDS",
+        default_value = "31536000",
+        value_parser = seconds
+    )]
+    pub audit: Duration,
     /// How old a blob without a row must be to be removed, in seconds; longer than any upload takes
     #[arg(
         id = "blob_retention_seconds",

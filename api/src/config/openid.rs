@@ -21,7 +21,7 @@ pub struct OpenIdConfig {
         long = "openid-issuer",
         env = "WARREN_OPENID_ISSUER"
     )]
-    pub issuer: Option<String>,
+    issuer: Option<String>,
     /// Whom its tokens must be for: one of these, separated by commas
     #[arg(
         id = "openid_audience",
@@ -62,10 +62,15 @@ pub struct OpenIdConfig {
 }
 
 impl OpenIdConfig {
+    /// The provider, if there is one.
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref().filter(|issuer| !issuer.is_empty())
+    }
+
     /// Refuses what clap cannot judge.
     pub(super) fn validate(&self) -> Result<(), BadSetting> {
-        let Some(issuer) = &self.issuer else {
-            return if self.audiences.is_empty() {
+        let Some(issuer) = self.issuer() else {
+            return if self.audiences.iter().all(String::is_empty) {
                 Ok(())
             } else {
                 Err(BadSetting::new(
@@ -152,6 +157,8 @@ mod tests {
     #[test]
     fn without_an_issuer_there_is_nothing_to_judge() {
         assert_eq!(parsed(&[]).unwrap().validate(), Ok(()));
+        let empty = ["--openid-issuer=", "--openid-audience="];
+        assert_eq!(parsed(&empty).unwrap().validate(), Ok(()));
     }
 
     #[test]

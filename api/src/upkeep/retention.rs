@@ -49,6 +49,7 @@ fn period(keep: &RetentionConfig) -> Duration {
         keep.batches,
         keep.workers,
         keep.tokens,
+        keep.audit,
     ];
     let shortest = kept.into_iter().min().unwrap_or(LONGEST_PERIOD);
     (shortest / 10).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
@@ -67,6 +68,7 @@ async fn round(db: &Db, blobs: &Blobs, keep: &RetentionConfig) {
     walk("console_tails", |at| retention::console_tails(db, at, text)).await;
     walk("sessions", |at| retention::sessions(db, at, keep.sessions)).await;
     walk("workers", |at| retention::workers(db, at, keep.workers)).await;
+    walk("audit", |at| retention::audit(db, at, keep.audit)).await;
     // Not a walk: one step after the other takes what expired first.
     walk("tokens", |_at| retention::tokens(db, keep.tokens)).await;
     // No token outlives its family, so nobody has one that such a key signed.

@@ -1,5 +1,6 @@
 //! The words of the design as types: states whose moves can refuse.
 
+mod audit;
 mod content;
 mod job;
 mod request;
@@ -9,6 +10,7 @@ mod service;
 mod session;
 mod worker;
 
+pub use audit::{AuditEvent, AuditOutcome};
 pub use content::Content;
 pub use job::{CancelOutcome, JobKind, JobState, Lane};
 pub use request::{

@@ -49,6 +49,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "0009_roles",
         include_str!("../../../migrations/0009_roles.sql"),
     ),
+    (
+        10,
+        "0010_audit",
+        include_str!("../../../migrations/0010_audit.sql"),
+    ),
 ];
 
 /// Held while migrating, so that API nodes that start together take turns.

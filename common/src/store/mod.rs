@@ -3,6 +3,7 @@
 //! One module per table, one function per statement. Every statement begins with a comment that names it, so that it can
 //! be found in `pg_stat_activity`; every wait has a limit.
 
+pub mod audit;
 pub mod batches;
 pub mod chores;
 pub mod console;

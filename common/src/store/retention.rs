@@ -198,6 +198,19 @@ pub async fn workers(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError>
     walk(db, "retention::workers", SQL, at, keep).await
 }
 
+/// Removes records of who did what that are older than `keep`.
+pub async fn audit(db: &Db, at: Walk, keep: Duration) -> Result<Step, DbError> {
+    const SQL: &str = "-- retention::audit
+        WITH old AS (
+            SELECT a.id, a.at < now() - $3 * interval '1 second' AS goes
+              FROM audit a
+             WHERE a.id > $1 AND a.id < $2 ORDER BY a.id LIMIT $4
+        ), removed AS (
+            DELETE FROM audit a USING old o WHERE a.id = o.id AND o.goes RETURNING 1
+        )";
+    walk(db, "retention::audit", SQL, at, keep).await
+}
+
 /// Removes refresh tokens and sign-ins that expired longer than `keep` ago, those first that expired first: every step begins at
 /// the beginning.
 pub async fn tokens(db: &Db, keep: Duration) -> Result<Step, DbError> {

@@ -192,10 +192,14 @@ pub async fn holder(db: &Db, refresh_hash: &[u8]) -> Result<Option<(String, Stri
 }
 
 /// A family that was revoked by one of its refresh tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
     /// Which.
     pub family: FamilyId,
+    /// Whose it was.
+    pub principal: PrincipalId,
+    /// And its name.
+    pub name: String,
     /// The token could still have been exchanged. If not, somebody has used it before.
     pub by_live_token: bool,
 }
@@ -211,16 +215,19 @@ pub async fn revoke(
 ) -> Result<Option<Revoked>, DbError> {
     const SQL: &str = "-- tokens::revoke
         UPDATE token_families f SET revoked_at = now(), changed = pg_current_xact_id()
-          FROM refresh_tokens t
-         WHERE t.hash = $1 AND t.expires_at > now() AND (t.spent_at IS NOT NULL OR NOT $2)
+          FROM refresh_tokens t, principals p
+         WHERE p.id = f.principal_id
+           AND t.hash = $1 AND t.expires_at > now() AND (t.spent_at IS NOT NULL OR NOT $2)
            AND f.id = t.family_id AND f.revoked_at IS NULL AND f.expires_at > now()
-        RETURNING f.id, t.spent_at IS NULL AS by_live_token";
+        RETURNING f.id, t.spent_at IS NULL AS by_live_token, p.id AS principal_id, p.subject";
     let mut conn = db.conn().await?;
     let rows = conn
         .query("tokens::revoke", SQL, &[&refresh_hash, &only_spent])
         .await?;
     Ok(rows.first().map(|row| Revoked {
         family: FamilyId::from_uuid(row.get("id")),
+        principal: PrincipalId::from_uuid(row.get("principal_id")),
+        name: row.get("subject"),
         by_live_token: row.get("by_live_token"),
     }))
 }

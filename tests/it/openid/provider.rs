@@ -192,6 +192,15 @@ async fn settings_that_cannot_be_right_stop_the_start() {
             "WARREN_OPENID_ALGORITHMS",
         ),
         (
+            vec![
+                issuer,
+                audience,
+                "--ldap-url=ldaps://directory.example",
+                "--ldap-base=dc=example",
+            ],
+            "WARREN_LDAP_URL",
+        ),
+        (
             vec![issuer, audience, "--openid-ca=/nowhere/ca.pem"],
             "WARREN_OPENID_CA",
         ),

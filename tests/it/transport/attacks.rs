@@ -63,6 +63,7 @@ async fn tricks_with_paths_reach_nothing_else() {
     let own = format!("/sessions/{}", session.id);
     let long = "x".repeat(5000);
     for path in [
+        "sessions".to_owned(),
         "//sessions".to_owned(),
         "/sessions/".to_owned(),
         "/./sessions".to_owned(),
@@ -117,7 +118,7 @@ async fn tricks_with_paths_reach_nothing_else() {
         assert_error(&answer, &path);
     }
     // What hyper takes for no request at all is answered without a body.
-    for path in ["sessions", "/sessions\0", "/ses sions", "\\sessions"] {
+    for path in ["/sessions\0", "/ses sions", "\\sessions"] {
         let said = request(&client, "GET", path, "");
         let answer = exchange(house.apis[0].addr, &said).await;
         assert_eq!(status(&answer), 400, "{path:?}: {answer}");

@@ -111,14 +111,14 @@ pub struct Provider {
 impl Provider {
     /// The provider of these settings, which were validated; none when there is none. It is not asked for anything yet.
     pub fn new(config: &OpenIdConfig) -> Result<Option<Self>, ClientError> {
-        let Some(issuer) = &config.issuer else {
+        let Some(issuer) = config.issuer() else {
             return Ok(None);
         };
         Ok(Some(Self {
-            issuer: issuer.clone(),
+            issuer: issuer.to_owned(),
             keys: Keys::new(Fetcher::new(issuer, config)?),
             algorithms: config.algorithms.clone(),
-            validation: validation(config),
+            validation: validation(issuer, config),
             subject_claim: config.subject_claim.clone(),
             groups_claim: config.groups_claim.clone(),
         }))
@@ -222,12 +222,12 @@ impl Provider {
     }
 }
 
-fn validation(config: &OpenIdConfig) -> Validation {
+fn validation(issuer: &str, config: &OpenIdConfig) -> Validation {
     // The algorithm is replaced by that of the token, when it has been found to be one of those that are taken.
     let mut validation = Validation::new(Algorithm::RS256);
     validation.leeway = LEEWAY.into();
     validation.validate_nbf = true;
-    validation.set_issuer(config.issuer.as_slice());
+    validation.set_issuer(&[issuer]);
     validation.set_audience(&config.audiences);
     validation.set_required_spec_claims(&["exp", "aud", "iss"]);
     validation

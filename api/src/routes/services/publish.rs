@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use warren_common::id::{ContentId, JobId, VersionId};
 use warren_common::model::Change;
 use warren_common::store::jobs::IdempotencyKey;
@@ -15,6 +15,7 @@ use warren_common::store::services::NewPublication;
 use super::place::Place;
 use super::request::Request;
 use crate::app::{App, Shared};
+use crate::audit::Target;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Body, Key, Prefer, Trace};
@@ -128,7 +129,8 @@ async fn take(
         StatusCode::OK
     };
     let version = version_of(job);
-    let mut response = (status, Json(version.as_str())).into_response();
+    let what = Target(format!("/services/{}/{version}", place.name));
+    let mut response = (status, Extension(what), Json(version.as_str())).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/api/{}/{version}", place.name)) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -11,6 +11,7 @@ use warren_common::store::jobs::{self, CancelVerdict, IdempotencyKey};
 
 use super::check_name;
 use crate::app::{App, Shared};
+use crate::audit::Target;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{Key, OptionalBody, Prefer, Trace};
@@ -38,13 +39,28 @@ struct CreateSessionResponse {
 
 /// Opens a session, and waits until it is open or nobody has room for it.
 pub async fn open(
+    app: State<Shared>,
+    caller: Caller,
+    prefer: Prefer,
+    trace: Trace,
+    key: Key,
+    body: OptionalBody<CreateSessionRequest>,
+) -> Result<Response, ApiError> {
+    let (session, mut response) = try_open(app, caller, prefer, trace, key, body).await?;
+    response
+        .extensions_mut()
+        .insert(Target(format!("/sessions/{session}")));
+    Ok(response)
+}
+
+async fn try_open(
     State(app): State<Shared>,
     caller: Caller,
     prefer: Prefer,
     Trace(traceparent): Trace,
     key: Key,
     body: OptionalBody<CreateSessionRequest>,
-) -> Result<Response, ApiError> {
+) -> Result<(SessionId, Response), ApiError> {
     let snapshot = check(&body.value)?;
     if let Some(snapshot) = snapshot {
         snapshot_of(&app, &caller, snapshot).await?;
@@ -78,19 +94,20 @@ pub async fn open(
     };
     let limit = prefer.limit();
     let wait = limit.unwrap_or(app.config.open_wait);
-    match waiter.outcome(Some(wait)).await? {
-        Some(outcome) => answer(session, &outcome),
+    let response = match waiter.outcome(Some(wait)).await? {
+        Some(outcome) => answer(session, &outcome)?,
         // A repeated call must not take back what the first one was promised.
-        None if limit.is_some() || !is_first => Ok(accepted(job, Some(session), prefer)),
+        None if limit.is_some() || !is_first => accepted(job, Some(session), prefer),
         None => {
             let given_up = give_up(&app, &caller, job, session, &mut waiter).await;
             if let (Err(ApiError::Unavailable(_)), Some(key)) = (&given_up, &key) {
                 // The caller is told to try again, so its key must not name this job for a day.
                 jobs::forget(&app.db, key, job).await?;
             }
-            given_up
+            given_up?
         }
-    }
+    };
+    Ok((session, response))
 }
 
 /// The snapshot that the session begins with, if the request makes sense.

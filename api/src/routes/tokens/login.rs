@@ -1,26 +1,30 @@
 //! `POST /login`
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
 
-use super::{AccessTokenResponse, SignsInHere};
+use super::{AccessTokenResponse, SignsInHere, directory};
 use crate::app::{App, Shared};
-use crate::auth::password::Turn;
+use crate::audit::Who;
 use crate::auth::throttle::Attempt;
+use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 use crate::transport::client::ClientAddress;
 
-const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
+pub(super) const WRONG: ApiError = ApiError::Unauthorized("the user name or the password is wrong");
 
 /// Who wants to sign in.
 #[derive(Deserialize)]
 pub struct Login {
-    username: String,
-    password: String,
+    pub(super) username: String,
+    pub(super) password: String,
 }
 
 /// Checks name and password, and begins a token family. After five failures it takes longer and longer, also to be told that it is
@@ -30,16 +34,42 @@ pub async fn login(
     State(app): State<Shared>,
     ClientAddress(address): ClientAddress,
     SmallBody(login): SmallBody<Login>,
-) -> Result<Json<AccessTokenResponse>, ApiError> {
+) -> Response {
+    let mut who = None;
+    let signed_in = match &app.directory {
+        Some(directory) => directory::sign_in(&app, directory, login, address, &mut who).await,
+        None => sign_in(&app, login, address, &mut who).await,
+    };
+    let mut response = signed_in
+        .map(|pair| Json(AccessTokenResponse::from(pair)))
+        .into_response();
+    // A name that nobody has is not recorded: it may be a password that was typed in the wrong place.
+    if let Some(who) = who {
+        response.extensions_mut().insert(who);
+    }
+    response
+}
+
+/// Signs a local user in. `who` becomes whose name it is, whether the password fits or not.
+async fn sign_in(
+    app: &App,
+    login: Login,
+    address: IpAddr,
+    who: &mut Option<Who>,
+) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&username, address);
-    let turn = turn(&app, &attempt).await?;
+    let turn = turn(app, &attempt, || app.passwords.turn()).await?;
     // Postgres keeps no NUL in text, so nobody has such a name.
     let user = if username.contains('\0') {
         None
     } else {
         principals::local_user(&app.db, &username).await?
     };
+    *who = user.as_ref().map(|user| Who {
+        id: Some(user.id),
+        name: username,
+    });
     let user = user.filter(|user| !user.disabled);
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let (fits, turn) = turn.fits(password, hash).await?;
@@ -51,17 +81,22 @@ pub async fn login(
     };
     attempt.succeeded(&app.db).await?;
     drop(turn);
+    let proof = Proof::Password(&user.password_hash);
     // None when the user was changed while the password was checked.
-    let pair = app
-        .tokens
-        .begin(user.id, Proof::Password(&user.password_hash))
-        .await?;
-    Ok(Json(pair.ok_or(WRONG)?.into()))
+    app.tokens.begin(user.id, proof).await?.ok_or(WRONG)
 }
 
-/// Waits until the password may be checked.
-async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
-    let turn = app.passwords.turn().await?;
+/// Waits until the password may be checked. `take`: waits for leave to check any, which is not held while nothing is checked.
+pub(super) async fn turn<T, E, F>(
+    app: &App,
+    attempt: &Attempt,
+    take: impl Fn() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, E>>,
+    ApiError: From<E>,
+{
+    let turn = take().await?;
     let wait = attempt.delay(&app.db).await?;
     if wait.is_zero() {
         return Ok(turn);
@@ -69,7 +104,7 @@ async fn turn(app: &App, attempt: &Attempt) -> Result<Turn, ApiError> {
     drop(turn);
     let waited = tokio::time::sleep(wait);
     match app.leaving.run_until_cancelled(waited).await {
-        Some(()) => app.passwords.turn().await,
+        Some(()) => Ok(take().await?),
         None => Err(ApiError::unavailable("this node is stopping")),
     }
 }

@@ -1,5 +1,6 @@
 //! Signing in and out: pairs of an access token and the refresh token that renews it.
 
+mod directory;
 pub mod keys;
 pub mod login;
 pub mod renew;

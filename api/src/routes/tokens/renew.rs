@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::{AccessTokenResponse, SignsInHere};
+use super::{AccessTokenResponse, SignsInHere, directory};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
@@ -16,12 +16,15 @@ pub struct Renewal {
     refresh_token: String,
 }
 
-/// Exchanges a refresh token for a new pair; the pair before stops working.
+/// Exchanges a refresh token for a new pair; the pair before stops working. Whoever comes from a directory must still be there.
 pub async fn renew(
     _here: SignsInHere,
     State(app): State<Shared>,
     SmallBody(renewal): SmallBody<Renewal>,
 ) -> Result<Json<AccessTokenResponse>, ApiError> {
+    if let Some(directory) = &app.directory {
+        directory::look_again(&app, directory, &renewal.refresh_token).await?;
+    }
     let pair = app.tokens.renew(&renewal.refresh_token).await?;
     Ok(Json(pair.into()))
 }

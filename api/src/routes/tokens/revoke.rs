@@ -1,12 +1,13 @@
 //! `DELETE /login/refreshToken`, and the same with the token in the path, as clients that 9.0.1 generated have it.
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::SignsInHere;
 use crate::app::Shared;
+use crate::audit::Who;
 use crate::error::ApiError;
 use crate::extract::Params;
 
@@ -26,11 +27,11 @@ pub async fn by_query(
     _here: SignsInHere,
     State(app): State<Shared>,
     Params(revocation): Params<Revocation>,
-) -> Result<Json<Revoked>, ApiError> {
+) -> Result<(Extension<Who>, Json<Revoked>), ApiError> {
     let missing = || ApiError::BadRequest("the query must have refreshToken".to_owned());
     let token = revocation.refresh_token.ok_or_else(missing)?;
-    app.tokens.revoke(&token).await?;
-    Ok(Json(Revoked {}))
+    let who = app.tokens.revoke(&token).await?;
+    Ok((Extension(who), Json(Revoked {})))
 }
 
 /// Ends the sign-in of the token in the path.
@@ -38,8 +39,8 @@ pub async fn by_path(
     _here: SignsInHere,
     State(app): State<Shared>,
     token: Result<Path<String>, PathRejection>,
-) -> Result<Json<Revoked>, ApiError> {
+) -> Result<(Extension<Who>, Json<Revoked>), ApiError> {
     let Path(token) = token.map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
-    app.tokens.revoke(&token).await?;
-    Ok(Json(Revoked {}))
+    let who = app.tokens.revoke(&token).await?;
+    Ok((Extension(who), Json(Revoked {})))
 }

@@ -1,14 +1,15 @@
 //! `POST /users`
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use warren_common::model::Role;
 use warren_common::store::principals;
 
 use super::{Name, User, new_hash};
 use crate::app::Shared;
+use crate::audit::Target;
 use crate::auth::user_name;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
@@ -25,7 +26,7 @@ pub struct NewUser {
 pub async fn add(
     State(app): State<Shared>,
     SmallBody(new): SmallBody<NewUser>,
-) -> Result<(StatusCode, Json<User>), ApiError> {
+) -> Result<(StatusCode, Extension<Target>, Json<User>), ApiError> {
     user_name::judge(&new.name).map_err(|unfit| ApiError::BadRequest(unfit.to_string()))?;
     let hash = new_hash(&app, &new.name, new.password).await?;
     let role = new.role.unwrap_or(Role::Contributor);
@@ -35,6 +36,7 @@ pub async fn add(
             new.name
         )));
     }
+    let what = Target(format!("{} as {}", new.name, role.word()));
     let user = Name(new.name).find(&app.db).await?;
-    Ok((StatusCode::CREATED, Json(user)))
+    Ok((StatusCode::CREATED, Extension(what), Json(user)))
 }
