@@ -22,6 +22,7 @@ mod fleet;
 mod history;
 mod host_faults;
 mod idle;
+mod injections;
 mod jobs;
 mod ldap;
 mod notices;

@@ -1,0 +1,196 @@
+//! Texts that mean something to a database, a shell, a template or a directory: they are texts like others.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use warren_tests::House;
+use warren_tests::client::{Answer, Client};
+use warren_tests::services::service;
+
+const TEXTS: &[&str] = &[
+    "'; DROP TABLE jobs; --",
+    "\" OR \"1\"=\"1",
+    "1); DELETE FROM principals; --",
+    "\\'; SELECT pg_sleep(60); --",
+    "$1 || $2 {0} %s %n",
+    "*)(uid=*))(|(uid=*",
+    "${jndi:ldap://127.0.0.1/a}",
+    "$(touch /tmp/warren-was-here) `id`",
+    "<script>alert(1)</script>",
+    "\u{202e}\u{feff}\u{0}",
+];
+
+/// As part of a path or a query.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+fn is_no_fault(what: &str, text: &str, answer: &Answer) {
+    let status = answer.status.as_u16();
+    assert!(status < 500, "{what} {text:?}: {status} {}", answer.body);
+}
+
+/// Every text that a body may carry.
+async fn bodies(client: &Client, text: &str) {
+    let parameter = json!([{"name": text, "type": text}]);
+    for (path, body) in [
+        ("/login", json!({"username": text, "password": text})),
+        ("/login/refreshToken", json!({"refreshToken": text})),
+        ("/sessions", json!({"name": text, "snapshotId": text})),
+        ("/sessions", json!({"runtimeType": text})),
+        ("/users", json!({"name": text, "password": "short"})),
+        (
+            "/users",
+            json!({"name": "x", "password": text, "role": text}),
+        ),
+        ("/services/x/v1", json!({"code": "1", "snapshotId": text})),
+        (
+            "/services/x/v1",
+            json!({"code": "1", "inputParameterDefinitions": parameter}),
+        ),
+        (
+            "/services/x/v1",
+            json!({"code": "1", "outputFileNames": [text]}),
+        ),
+        ("/services/x/v1", json!({"code": "1", "runtimeType": text})),
+        ("/api/plain/v1", json!({text: text})),
+        ("/api/plain/v1/batch", json!([{text: text}])),
+    ] {
+        is_no_fault(path, text, &client.post(path, &body).await);
+    }
+}
+
+/// Every text that a path, a query or a header may carry.
+async fn places(client: &Client, session: &str, text: &str) {
+    let hostile = encoded(text);
+    for (method, path) in [
+        (Method::GET, format!("/sessions/{hostile}/history")),
+        (
+            Method::GET,
+            format!("/sessions/{session}/history?details={hostile}"),
+        ),
+        (Method::GET, format!("/sessions/{session}/files/{hostile}")),
+        (
+            Method::DELETE,
+            format!("/sessions/{session}/files/{hostile}"),
+        ),
+        (
+            Method::GET,
+            format!("/sessions/{session}/workspace/{hostile}"),
+        ),
+        (
+            Method::DELETE,
+            format!("/sessions/{session}/workspace/{hostile}"),
+        ),
+        (
+            Method::POST,
+            format!("/sessions/{session}/loadsnapshot/{hostile}"),
+        ),
+        (Method::GET, format!("/snapshots/{hostile}")),
+        (Method::GET, format!("/services/{hostile}")),
+        (Method::DELETE, format!("/services/{hostile}/{hostile}")),
+        (
+            Method::GET,
+            format!("/api/{hostile}/{hostile}/swagger.json"),
+        ),
+        (Method::GET, format!("/api/plain/v1/batch/{hostile}")),
+        (
+            Method::GET,
+            format!("/jobs?state={hostile}&session={hostile}&kind={hostile}"),
+        ),
+        (Method::GET, format!("/jobs/{hostile}")),
+        (Method::GET, format!("/users/{hostile}")),
+        (Method::DELETE, format!("/users/{hostile}")),
+        (Method::DELETE, format!("/login/refreshToken/{hostile}")),
+        (
+            Method::DELETE,
+            format!("/login/refreshToken?refreshToken={hostile}"),
+        ),
+    ] {
+        let answer = client.send(client.request(method.clone(), &path)).await;
+        is_no_fault(&format!("{method} {path}"), text, &answer);
+    }
+    for header in [
+        "Prefer",
+        "Idempotency-Key",
+        "traceparent",
+        "X-Forwarded-For",
+        "Range",
+    ] {
+        // What a header cannot carry, no client sends.
+        if let Ok(value) = reqwest::header::HeaderValue::from_str(text) {
+            let request = client
+                .request(Method::GET, "/services")
+                .header(header, value);
+            is_no_fault(header, text, &client.send(request).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn hostile_texts_are_texts() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    client
+        .published("plain", &service("z <- 1", &[], &[("z", "numeric")]))
+        .await;
+    let session = client.open_session().await;
+    let count = "SELECT count(*) FROM principals";
+    let principals = house.sql_value(count).await;
+    for text in TEXTS {
+        bodies(&client, text).await;
+        places(&client, &session.id, text).await;
+    }
+    // Nothing was dropped, nobody was made or removed, nothing was run.
+    assert_eq!(house.sql_value(count).await, principals);
+    assert_eq!(session.prints("cat('alive')").await, "alive");
+    assert!(!std::path::Path::new("/tmp/warren-was-here").exists());
+    assert_eq!(
+        client
+            .get("/sessions")
+            .await
+            .expect(200)
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// Where such a text may be kept, it comes back as it was.
+#[tokio::test]
+async fn hostile_texts_come_back_as_they_were() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    for text in TEXTS.iter().filter(|text| !text.contains('\0')) {
+        let opened = client
+            .post("/sessions", &json!({"name": text}))
+            .await
+            .expect(201);
+        let sessions = client.get("/sessions").await.expect(200);
+        let mut listed = sessions.as_array().unwrap().iter();
+        let of_id = listed.find(|one| {
+            one["sessionId"] == opened["sessionId"] || one["id"] == opened["sessionId"]
+        });
+        assert_eq!(of_id.unwrap()["name"], *text);
+        let id = opened["sessionId"].as_str().unwrap();
+        let echo = json!({
+            "code": "y <- x; cat(x)",
+            "inputParameters": [{"name": "x", "value": text}],
+            "outputParameters": ["y"],
+        });
+        let ran = client
+            .post(&format!("/sessions/{id}/execute"), &echo)
+            .await
+            .expect(200);
+        assert_eq!(ran["outputParameters"][0]["value"], *text, "{ran}");
+        client.delete(&format!("/sessions/{id}")).await.expect(200);
+        let described = json!({"code": "z <- 1", "description": text, "operationId": null});
+        let version = client.post("/services/kept", &described).await.expect(201);
+        let version = version.as_str().unwrap();
+        let seen: Value = client
+            .get(&format!("/services/kept/{version}"))
+            .await
+            .expect(200);
+        assert_eq!(seen[0]["description"], *text);
+    }
+}
