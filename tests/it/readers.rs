@@ -13,7 +13,7 @@ const MIB: usize = 1024 * 1024;
 const TEXT: usize = 24 * MIB;
 
 /// A house whose one API node says how it is, with these settings.
-async fn house(settings: &[(&str, &str)]) -> (House, Client) {
+pub(crate) async fn house(settings: &[(&str, &str)]) -> (House, Client) {
     let metrics = SocketAddr::from(([127, 0, 0, 1], free_port().await));
     let mut house = Builder::new().apis(0).workers(0).build().await;
     let place = metrics.to_string();
@@ -32,7 +32,8 @@ async fn house(settings: &[(&str, &str)]) -> (House, Client) {
     (house, Client::anonymous(metrics))
 }
 
-async fn metric(metrics: &Client, name: &str) -> u64 {
+/// A number that a node tells.
+pub(crate) async fn metric(metrics: &Client, name: &str) -> u64 {
     let request = metrics.request(reqwest::Method::GET, "/metrics");
     let text = request.send().await.unwrap().text().await.unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -7,6 +7,8 @@ use warren_tests::client::{Answer, Client};
 use warren_tests::house::PASSWORD;
 use warren_tests::{Builder, House, wait};
 
+use crate::readers;
+
 #[tokio::test]
 async fn signing_in_answers_as_the_contract_says() {
     let house = House::build().await;
@@ -113,6 +115,28 @@ async fn tokens_that_are_none_are_refused() {
         (answer.status == 401).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn checking_a_token_is_timed_whatever_comes_of_it_and_nothing_else_is() {
+    let (house, metrics) = readers::house(&[]).await;
+    let count = async || readers::metric(&metrics, "warren_authentication_seconds_count").await;
+    let admin = house.admin().await;
+    admin.get("/health/ready").await.expect(200);
+    assert_eq!(count().await, 0);
+    admin.get("/sessions").await.expect(200);
+    assert_eq!(count().await, 1);
+    let anyone = Client::anonymous(house.apis[0].addr);
+    anyone.get("/sessions").await.error(401);
+    anyone
+        .with_token("nonsense")
+        .get("/sessions")
+        .await
+        .error(401);
+    assert_eq!(count().await, 3);
+    let reader = house.user_as("ana", "reader").await;
+    reader.post("/sessions", &json!({})).await.error(403);
+    assert_eq!(count().await, 4);
 }
 
 /// What a sign-in gave.

@@ -1,10 +1,13 @@
 //! The door of every route that needs a token.
 
+use std::time::Instant;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use warren_common::telemetry::metrics;
 
 use super::Caller;
 use super::policy::{Action, Whose, permits};
@@ -31,13 +34,12 @@ pub async fn admit(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let token = bearer(request.headers()).ok_or(NO_TOKEN)?;
-    let caller = match &app.openid {
-        Some(openid) => openid.verify(token, &app.tokens).await?,
-        None => app.tokens.verify(token).await?,
-    };
+    let began = Instant::now();
+    let checked = authenticate(&app, request.headers(), action).await;
+    metrics().authenticated(began.elapsed());
+    let (caller, permitted) = checked?;
     let who = Who::from(&caller);
-    let mut response = match check(&caller, action, Whose::Own) {
+    let mut response = match permitted {
         Ok(()) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -46,6 +48,21 @@ pub async fn admit(
     };
     response.extensions_mut().insert(who);
     Ok(response)
+}
+
+/// Who calls, and whether that is permitted.
+async fn authenticate(
+    app: &Shared,
+    headers: &HeaderMap,
+    action: Action,
+) -> Result<(Caller, Result<(), ApiError>), ApiError> {
+    let token = bearer(headers).ok_or(NO_TOKEN)?;
+    let caller = match &app.openid {
+        Some(openid) => openid.verify(token, &app.tokens).await?,
+        None => app.tokens.verify(token).await?,
+    };
+    let permitted = check(&caller, action, Whose::Own);
+    Ok((caller, permitted))
 }
 
 /// Refuses what a caller's role does not permit.

@@ -66,9 +66,12 @@ pub enum BenchError {
     /// An address of the store cannot be signed.
     #[error("an address of the object store cannot be signed: {0}")]
     Signing(String),
-    /// The table could not be filled.
-    #[error("the table of jobs cannot be filled")]
-    Fill(#[from] tokio_postgres::Error),
+    /// A statement by which the bench prepares what it measures failed.
+    #[error("the database cannot be prepared")]
+    Prepare(#[from] tokio_postgres::Error),
+    /// A node does not tell a number that it should.
+    #[error("/metrics has no {0}")]
+    Metric(&'static str),
     /// A part of the bench died.
     #[error("a part of the bench died")]
     Died,

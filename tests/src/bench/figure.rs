@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::series::median;
+
 /// How many clients call at the same moment, one figure each.
 pub(super) const CLIENTS: [usize; 3] = [1, 16, 64];
 
@@ -16,6 +18,9 @@ pub(super) const OPEN: [usize; 2] = [1, 1000];
 
 /// How many workers a fleet has, one figure each.
 pub(super) const WORKERS: [usize; 3] = [1, 2, 4];
+
+/// How many clients read a job at the same moment, one figure each.
+pub(super) const JOB_READERS: [usize; 2] = [1, 16];
 
 /// A table of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +96,14 @@ pub(super) enum Figure {
     ListOfFew(Table),
     /// `1+1` at many clients, with three nodes and so many workers.
     ExecuteWith(usize),
+    /// `GET /jobs/{id}` of a finished job.
+    ReadJob(usize),
+    /// Revoking what a sign-in gave at one node, until another refuses its access token.
+    RefusedElsewhere,
+    /// A sign-in with a name that somebody has, and another password.
+    WrongPassword,
+    /// A sign-in with a name that nobody has.
+    UnknownName,
 }
 
 impl Figure {
@@ -134,6 +147,10 @@ impl Figure {
             Self::ExecuteWith(1) => "execute_one_worker",
             Self::ExecuteWith(2) => "execute_two_workers",
             Self::ExecuteWith(_) => "execute_four_workers",
+            Self::ReadJob(_) => "read_job",
+            Self::RefusedElsewhere => "refused_elsewhere",
+            Self::WrongPassword => "sign_in_wrong_password",
+            Self::UnknownName => "sign_in_unknown_name",
         }
     }
 
@@ -177,6 +194,10 @@ impl Figure {
             Self::ExecuteWith(1) => "execute 1+1, 3 nodes, 1 worker",
             Self::ExecuteWith(2) => "execute 1+1, 3 nodes, 2 workers",
             Self::ExecuteWith(_) => "execute 1+1, 3 nodes, 4 workers",
+            Self::ReadJob(_) => "GET /jobs/{id}",
+            Self::RefusedElsewhere => "revoke, until refused at another node",
+            Self::WrongPassword => "sign-in, wrong password",
+            Self::UnknownName => "sign-in, unknown name",
         }
     }
 
@@ -189,7 +210,8 @@ impl Figure {
             | Self::Add(clients)
             | Self::PlumberAdd(clients)
             | Self::Predict(clients)
-            | Self::PlumberPredict(clients) => clients,
+            | Self::PlumberPredict(clients)
+            | Self::ReadJob(clients) => clients,
             Self::ExecuteWith(_) => 48,
             _ => 1,
         }
@@ -259,6 +281,10 @@ pub(super) enum Quantity {
     Idle(usize),
     /// Memory of a session that has fitted a model, so many alive.
     Fitted(usize),
+    /// Median time that a node needs to authenticate a request, with so many clients.
+    Authentication(usize),
+    /// Requests with a revoked token that the node answers which revoked it.
+    AcceptedHere,
 }
 
 impl Quantity {
@@ -267,7 +293,17 @@ impl Quantity {
         match self {
             Self::Console | Self::Store(_) | Self::File(_) => "MB/s",
             Self::Records => "/s",
+            Self::Authentication(_) => "µs",
+            Self::AcceptedHere => "",
             _ => "MB",
+        }
+    }
+
+    /// What counts of all rounds: the median, or the worst of what must never be. None without a round.
+    pub(super) fn over(self, rounds: &[f64]) -> Option<f64> {
+        match self {
+            Self::AcceptedHere => rounds.iter().copied().reduce(f64::max),
+            _ => median(rounds),
         }
     }
 }
@@ -284,6 +320,9 @@ impl fmt::Display for Quantity {
             Self::PlainR => f.write_str("R --vanilla, waiting"),
             Self::Idle(alive) => write!(f, "session after 1+1, {alive} alive"),
             Self::Fitted(alive) => write!(f, "session after an lm, {alive} alive"),
+            Self::Authentication(1) => f.write_str("p50 of authentication, 1 client"),
+            Self::Authentication(clients) => write!(f, "p50 of authentication, {clients} clients"),
+            Self::AcceptedHere => f.write_str("answered at the same node after it (worst round)"),
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Group {
     Rows,
     /// Three API nodes with one, two and four workers
     Fleet,
+    /// Two API nodes: what authenticating costs, how soon a revoked token is refused, whether a sign-in tells who exists
+    Auth,
 }
 
 impl fmt::Display for Group {
@@ -36,6 +38,7 @@ impl fmt::Display for Group {
             Self::Snapshots => "snapshots",
             Self::Rows => "rows",
             Self::Fleet => "fleet",
+            Self::Auth => "auth",
         })
     }
 }

@@ -67,6 +67,22 @@ impl Connection {
         body: &str,
         expected: StatusCode,
     ) -> Result<Vec<u8>, BenchError> {
+        let (status, body) = self.send(what, method, path, body).await?;
+        if status == expected {
+            return Ok(body);
+        }
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Err(BenchError::Refused { what, status, body })
+    }
+
+    /// Sends a request and returns whatever is answered.
+    pub(super) async fn send(
+        &mut self,
+        what: &'static str,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> Result<(StatusCode, Vec<u8>), BenchError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -81,14 +97,9 @@ impl Connection {
             let body = whole(response.into_body()).await?;
             Ok::<_, BenchError>((status, body))
         };
-        let (status, body) = tokio::time::timeout(LIMIT, answer)
+        tokio::time::timeout(LIMIT, answer)
             .await
-            .map_err(|_elapsed| BenchError::Late(what))??;
-        if status == expected {
-            return Ok(body);
-        }
-        let body = String::from_utf8_lossy(&body).into_owned();
-        Err(BenchError::Refused { what, status, body })
+            .map_err(|_elapsed| BenchError::Late(what))?
     }
 }
 

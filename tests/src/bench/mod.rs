@@ -7,6 +7,7 @@
 //! that do nothing, jsonlite, and an R of its own.
 
 mod api;
+mod auth;
 mod cpu;
 mod error;
 mod figure;
@@ -38,6 +39,7 @@ pub use plan::Plan;
 pub use report::Report;
 
 use api::ApiStage;
+use auth::AuthStage;
 use files::FilesStage;
 use fleet::FleetStage;
 use host::HostStage;
@@ -92,6 +94,9 @@ pub async fn run(
             }
             Group::Fleet => {
                 rounds(FleetStage::set_up().await?, plan, progress, &mut measured).await?;
+            }
+            Group::Auth => {
+                rounds(AuthStage::set_up().await?, plan, progress, &mut measured).await?;
             }
         }
     }

@@ -33,6 +33,10 @@ pub struct Plan {
     pub file_mib: u32,
     /// Finished jobs in the table that has many.
     pub rows: u64,
+    /// Refused sign-ins of each kind, a round.
+    pub sign_ins: u32,
+    /// Sign-ins that are revoked, a round.
+    pub revocations: u32,
 }
 
 impl Plan {
@@ -52,6 +56,8 @@ impl Plan {
             snapshot_rows: 1_250_000,
             file_mib: 1024,
             rows: 1_000_000,
+            sign_ins: 40,
+            revocations: 20,
         }
     }
 
@@ -71,6 +77,8 @@ impl Plan {
             snapshot_rows: 10_000,
             file_mib: 16,
             rows: 10_000,
+            sign_ins: 2,
+            revocations: 2,
         }
     }
 
@@ -101,6 +109,8 @@ impl Plan {
             snapshot_rows: self.snapshot_rows.min(10_000),
             file_mib: self.file_mib.min(64),
             rows: self.rows,
+            sign_ins: self.sign_ins.min(4),
+            revocations: self.revocations.min(2),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::figure::{Figure, Quantity};
 use super::machine::Machine;
 use super::plan::Plan;
 use super::ratio::{self, Bound, Ratio};
-use super::series::{Round, Series, median};
+use super::series::{Round, Series};
 use super::stage::Found;
 use super::table::Table;
 
@@ -65,7 +65,7 @@ struct Row {
 struct Amount {
     name: String,
     unit: &'static str,
-    /// Median of the rounds.
+    /// Median of the rounds, or the worst.
     value: f64,
     rounds: Vec<f64>,
 }
@@ -75,7 +75,7 @@ impl Amount {
         Self {
             name: quantity.to_string(),
             unit: quantity.unit(),
-            value: median(rounds).unwrap_or_default(),
+            value: quantity.over(rounds).unwrap_or_default(),
             rounds: rounds.to_vec(),
         }
     }
@@ -155,6 +155,7 @@ impl Report {
             let bound = match ratio.bound {
                 Bound::AtMost(most) => format!("at most {most}"),
                 Bound::AtLeast(least) => format!("at least {least}"),
+                Bound::Between(least, most) => format!("{least} to {most}"),
             };
             let verdict = if ratio.holds { "holds" } else { "missed" };
             table.row(vec![

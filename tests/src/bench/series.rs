@@ -68,6 +68,7 @@ impl Sample {
                 .get(self.nanos.len() / 2)
                 .copied()
                 .map_or(0.0, millis),
+            longest_ms: self.nanos.last().copied().map_or(0.0, millis),
             rate_per_s: whole(self.nanos.len() as u64) / self.elapsed.as_secs_f64().max(1e-9),
         }
     }
@@ -75,7 +76,9 @@ impl Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Round { p50_ms, rate_per_s } = self.round();
+        let Round {
+            p50_ms, rate_per_s, ..
+        } = self.round();
         write!(f, "p50 {p50_ms:.3} ms, {rate_per_s:.0} /s")
     }
 }
@@ -85,6 +88,8 @@ impl fmt::Display for Sample {
 pub(super) struct Round {
     /// Median time.
     pub(super) p50_ms: f64,
+    /// Longest time.
+    pub(super) longest_ms: f64,
     /// Calls a second.
     pub(super) rate_per_s: f64,
 }

@@ -1,5 +1,6 @@
 //! Warren as its callers have it: a whole one, with the settings it is shipped with.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
@@ -8,6 +9,7 @@ use serde::Deserialize;
 use super::BenchError;
 use super::http::{Connection, Target};
 use super::load::Caller;
+use crate::postgres::free_port;
 use crate::{Builder, House, WorkerOptions};
 
 /// What is executed.
@@ -18,6 +20,8 @@ pub(super) struct Warren {
     pub(super) house: House,
     /// The nodes.
     targets: Vec<Target>,
+    /// Where each tells its numbers.
+    pub(super) metrics: Vec<SocketAddr>,
     sessions: Vec<String>,
 }
 
@@ -66,8 +70,12 @@ impl Warren {
 
     /// Starts it and opens its sessions.
     pub(super) async fn of(size: Size) -> Result<Self, BenchError> {
-        let builder = Builder::new().as_shipped().apis(size.nodes).workers(0);
+        let builder = Builder::new().as_shipped().apis(0).workers(0);
         let mut house = builder.build().await;
+        let mut metrics = Vec::new();
+        for _ in 0..size.nodes {
+            metrics.push(add_node(&mut house).await);
+        }
         for _ in 0..size.workers {
             house
                 .add_worker(WorkerOptions {
@@ -85,6 +93,7 @@ impl Warren {
         let mut warren = Self {
             house,
             targets: targets?,
+            metrics,
             sessions: Vec::new(),
         };
         let mut connection = Connection::open(warren.target(0)).await?;
@@ -180,6 +189,14 @@ impl Warren {
     }
 }
 
+/// Starts a node, and says where it tells its numbers.
+async fn add_node(house: &mut House) -> SocketAddr {
+    let metrics = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+    let env = [("WARREN_METRICS_LISTEN", &*metrics.to_string())];
+    house.add_api_via(house.database.server, &env).await;
+    metrics
+}
+
 /// Places for sessions: the worker's default, or more where more are wanted.
 fn slots(sessions: usize) -> String {
     (sessions + 100).max(200).to_string()
@@ -241,7 +258,8 @@ async fn close(connection: &mut Connection, session: &str) -> Result<(), BenchEr
         .map(drop)
 }
 
-fn read<'a, T: Deserialize<'a>>(
+/// An answer as what it should be.
+pub(super) fn read<'a, T: Deserialize<'a>>(
     what: &'static str,
     status: StatusCode,
     body: &'a [u8],

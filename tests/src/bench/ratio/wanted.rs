@@ -1,68 +1,17 @@
-//! Ratios and the bounds that the project sets them. The bench says whether they hold, and judges nothing.
+//! The ratios that are wanted, and where they should be.
 
-use serde::Serialize;
-
-use super::figure::{Figure, Program, Quantity, Table, Way};
-use super::report::Measured;
-use super::series::{Round, median};
-
-/// Where a ratio should be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Bound {
-    /// Not above.
-    AtMost(f64),
-    /// Not below.
-    AtLeast(f64),
-}
-
-impl Bound {
-    /// Whether a value is there.
-    pub(super) fn holds(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(most) => value <= most,
-            Self::AtLeast(least) => value >= least,
-        }
-    }
-}
-
-/// Two things of the same rounds, one divided by the other; or one alone, beside a bound of its own.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Ratio {
-    /// What is divided by what.
-    pub(super) title: &'static str,
-    /// Median over the rounds.
-    pub(super) value: f64,
-    /// Of each round.
-    pub(super) rounds: Vec<f64>,
-    /// Where it should be.
-    pub(super) bound: Bound,
-    /// Whether it is there.
-    pub(super) holds: bool,
-}
-
-/// What a ratio is made of.
-#[derive(Debug, Clone, Copy)]
-enum Term {
-    /// Median time, in milliseconds.
-    P50(Figure),
-    /// Calls a second.
-    Rate(Figure),
-    /// An amount.
-    Amount(Quantity),
-    /// Of a bound that is no ratio: 1.
-    Unit,
-}
-
-use Term::{Amount, P50, Rate, Unit};
+use super::super::figure::{Figure, Program, Quantity, Table, Way};
+use super::Bound;
+use super::Term::{self, Amount, Longest, P50, Rate, Unit};
 
 /// 32 MiB in megabytes.
 const MIB_32: f64 = 33.554_432;
 
 /// Title, what is divided, by what, and where it should be.
-type Wanted = (&'static str, Term, Term, Bound);
+pub(super) type Wanted = (&'static str, Term, Term, Bound);
 
-const WANTED: [Wanted; 37] = [
+/// In the order of the report.
+pub(super) const WANTED: [Wanted; 42] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -285,107 +234,34 @@ const WANTED: [Wanted; 37] = [
         P50(Figure::ListOfFew(Table::Empty)),
         Bound::AtMost(1.2),
     ),
+    (
+        "p50 of authentication, 1 client, µs",
+        Amount(Quantity::Authentication(1)),
+        Unit,
+        Bound::AtMost(50.0),
+    ),
+    (
+        "p50 of authentication, 16 clients, µs",
+        Amount(Quantity::Authentication(16)),
+        Unit,
+        Bound::AtMost(50.0),
+    ),
+    (
+        "longest until a revoked token is refused at another node, ms",
+        Longest(Figure::RefusedElsewhere),
+        Unit,
+        Bound::AtMost(1000.0),
+    ),
+    (
+        "requests with it that the same node answers afterwards",
+        Amount(Quantity::AcceptedHere),
+        Unit,
+        Bound::AtMost(0.0),
+    ),
+    (
+        "p50 of a refused sign-in, unknown name / wrong password",
+        P50(Figure::UnknownName),
+        P50(Figure::WrongPassword),
+        Bound::Between(0.8, 1.25),
+    ),
 ];
-
-/// Every ratio whose parts were measured.
-pub(super) fn all(measured: &Measured) -> Vec<Ratio> {
-    WANTED
-        .iter()
-        .filter_map(|wanted| ratio(wanted, measured))
-        .collect()
-}
-
-fn ratio((title, of, to, bound): &Wanted, measured: &Measured) -> Option<Ratio> {
-    let of = of.rounds(measured)?;
-    let to = match to {
-        Unit => vec![1.0; of.len()],
-        peer => peer.rounds(measured)?,
-    };
-    let rounds: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
-    let value = median(&rounds)?;
-    Some(Ratio {
-        title,
-        value,
-        rounds,
-        bound: *bound,
-        holds: bound.holds(value),
-    })
-}
-
-impl Term {
-    /// Its value in each round; none when it was not measured.
-    fn rounds(self, measured: &Measured) -> Option<Vec<f64>> {
-        let of = |figure, what: fn(&Round) -> f64| {
-            let series = measured.times.get(&figure)?;
-            Some(series.rounds().iter().map(what).collect())
-        };
-        match self {
-            P50(figure) => of(figure, |round| round.p50_ms),
-            Rate(figure) => of(figure, |round| round.rate_per_s),
-            Amount(quantity) => measured.amounts.get(&quantity).cloned(),
-            Unit => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::super::series::{Sample, Series};
-    use super::*;
-
-    fn series(ms: &[u64]) -> Series {
-        let mut series = Series::default();
-        for ms in ms {
-            series.add(&Sample::in_turn(vec![Duration::from_millis(*ms); 3]));
-        }
-        series
-    }
-
-    #[test]
-    fn a_ratio_is_made_within_each_round() {
-        // The medians of both are 2 ms; round by round the ratios are 1, 0.5 and 0.1.
-        let mut measured = Measured::default();
-        measured
-            .times
-            .insert(Figure::Execute(1), series(&[2, 1, 2]));
-        measured
-            .times
-            .insert(Figure::FloorByRow(1), series(&[2, 2, 20]));
-        let ratios = all(&measured);
-        assert_eq!(ratios.len(), 1);
-        assert!((ratios[0].value - 0.5).abs() < 0.001);
-        assert!(ratios[0].holds);
-    }
-
-    #[test]
-    fn a_bound_without_a_peer_is_held_against_the_thing_itself() {
-        let mut measured = Measured::default();
-        measured
-            .times
-            .insert(Figure::WarmAnswer, series(&[1, 2, 3]));
-        measured
-            .amounts
-            .insert(Quantity::Console, vec![80.0, 40.0, 60.0]);
-        let ratios = all(&measured);
-        let values: Vec<f64> = ratios.iter().map(|ratio| ratio.value).collect();
-        assert_eq!(values, [2.0, 60.0]);
-        assert_eq!([ratios[0].holds, ratios[1].holds], [false, true]);
-    }
-
-    #[test]
-    fn what_is_divided_by_something_that_was_not_measured_is_left_out() {
-        let mut measured = Measured::default();
-        measured.times.insert(Figure::Fork, series(&[1]));
-        assert!(all(&measured).is_empty());
-    }
-
-    #[test]
-    fn bounds_include_their_end() {
-        assert!(Bound::AtMost(1.3).holds(1.3));
-        assert!(!Bound::AtMost(1.3).holds(1.31));
-        assert!(Bound::AtLeast(0.6).holds(0.6));
-        assert!(!Bound::AtLeast(0.6).holds(0.59));
-    }
-}
