@@ -1,7 +1,7 @@
 //! What lies between the network and the router.
 //!
 //! [`serve`] accepts connections, within bounds, and speaks HTTP on them, over [`tls`] when that is on. [`around`] wraps the router:
-//! [`client`] says whom a request comes from, [`cors`] and [`protect`] write headers for browsers. [`requests`] bounds what is under way.
+//! [`client`] says whom a request comes from, [`cors`] and `protect` write headers for browsers. [`requests`] bounds what is under way.
 
 pub mod client;
 mod connection;
