@@ -366,12 +366,6 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_off_unless_files_are_named() {
-        assert!(!parsed(&["--tls-cert=", "--tls-key="]).listen.tls.is_on());
-        assert!(parsed(&["--tls-cert=c", "--tls-key=k"]).listen.tls.is_on());
-    }
-
-    #[test]
     fn seconds_may_be_fractions() {
         assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
         assert!(seconds("-1").is_err());

@@ -135,3 +135,21 @@ impl TransportConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, FromArgMatches};
+
+    #[test]
+    fn tls_is_off_unless_files_are_named() {
+        for (arguments, is_on) in [
+            (["--tls-cert=", "--tls-key="], false),
+            (["--tls-cert=c", "--tls-key=k"], true),
+        ] {
+            let command = TlsConfig::augment_args(Command::new("warren-api").no_binary_name(true));
+            let config = TlsConfig::from_arg_matches(&command.get_matches_from(arguments));
+            assert_eq!(config.unwrap().is_on(), is_on, "{arguments:?}");
+        }
+    }
+}
