@@ -1,5 +1,6 @@
 //! The program: serve, migrate, manage users and keys, probe.
 
+mod record;
 mod users;
 
 use std::io::Write;
@@ -11,9 +12,10 @@ use tokio::net::TcpListener;
 use warren_common::config::{DatabaseConfig, TelemetryConfig};
 use warren_common::model::{AuditEvent, Role};
 use warren_common::stop::Stop;
+use warren_common::store::principals;
 use warren_common::telemetry;
 
-use crate::auth::tokens::{KeyError, rotate_keys};
+use crate::auth::tokens::rotate_keys;
 use crate::config::{AdminConfig, ApiConfig, ListenConfig};
 use crate::start::{StartError, prepare_database, run};
 use crate::transport;
@@ -62,9 +64,9 @@ enum UsersTask {
     /// Show the users
     List(ListUsers),
     /// Refuse a user from now on, and end its sign-ins
-    Disable(OneUser),
+    Disable(AnyUser),
     /// Let a user that was disabled sign in again
-    Enable(OneUser),
+    Enable(AnyUser),
     /// Set another password, read as by add, and end the sign-ins with the one before
     SetPassword(OneUser),
     /// Give a user another role, also where it is signed in
@@ -99,6 +101,23 @@ struct OneUser {
     telemetry: TelemetryConfig,
 }
 
+/// Whom it is about, wherever that one signs in.
+#[derive(Debug, Args)]
+struct AnyUser {
+    #[command(flatten)]
+    user: OneUser,
+    #[command(flatten)]
+    from: Source,
+}
+
+/// Who vouches for users.
+#[derive(Debug, Args)]
+struct Source {
+    /// Who vouches for the user: local, ldap, or openid: and the issuer, as the audit writes them
+    #[arg(long, default_value = principals::LOCAL)]
+    source: String,
+}
+
 /// Who is added.
 #[derive(Debug, Args)]
 struct NewUser {
@@ -125,6 +144,8 @@ struct ListUsers {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    from: Source,
+    #[command(flatten)]
     database: DatabaseConfig,
     #[command(flatten)]
     telemetry: TelemetryConfig,
@@ -143,6 +164,8 @@ enum CliError {
     Runtime(#[source] std::io::Error),
     #[error("signals cannot be caught")]
     Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    NotRecorded(#[from] record::NotRecorded),
     #[error(transparent)]
     Users(#[from] users::UsersError),
     #[error(transparent)]
@@ -187,10 +210,7 @@ fn perform(task: Task) -> Result<(), CliError> {
             errand(async {
                 let db = prepare_database(&keys.database, &AdminConfig { password: None }).await?;
                 let kid = rotate_keys(&db).await.map_err(StartError::Keys)?;
-                users::by_operator(&db, AuditEvent::RotateKeys, kid.clone())
-                    .await
-                    .map_err(KeyError::from)
-                    .map_err(StartError::Keys)?;
+                record::record(&db, AuditEvent::RotateKeys, kid.clone()).await?;
                 tracing::info!("Access tokens are signed with the new key {kid} from now on");
                 Ok(())
             })
@@ -208,9 +228,15 @@ fn manage_users(task: UsersTask) -> Result<(), CliError> {
         user: OneUser { telemetry, .. },
         ..
     })
+    | UsersTask::Disable(AnyUser {
+        user: OneUser { telemetry, .. },
+        ..
+    })
+    | UsersTask::Enable(AnyUser {
+        user: OneUser { telemetry, .. },
+        ..
+    })
     | UsersTask::List(ListUsers { telemetry, .. })
-    | UsersTask::Disable(OneUser { telemetry, .. })
-    | UsersTask::Enable(OneUser { telemetry, .. })
     | UsersTask::SetPassword(OneUser { telemetry, .. })
     | UsersTask::Delete(OneUser { telemetry, .. })) = &task;
     telemetry::start(telemetry)?;
@@ -222,9 +248,15 @@ fn manage_users(task: UsersTask) -> Result<(), CliError> {
             UsersTask::SetRole(UserRole { user, role }) => {
                 users::set_role(&user.name, role, &user.database).await
             }
-            UsersTask::List(list) => users::list(list.json, &list.database).await,
-            UsersTask::Disable(user) => users::allow(&user.name, false, &user.database).await,
-            UsersTask::Enable(user) => users::allow(&user.name, true, &user.database).await,
+            UsersTask::List(list) => {
+                users::list(&list.from.source, list.json, &list.database).await
+            }
+            UsersTask::Disable(AnyUser { user, from }) => {
+                users::allow(&from.source, &user.name, false, &user.database).await
+            }
+            UsersTask::Enable(AnyUser { user, from }) => {
+                users::allow(&from.source, &user.name, true, &user.database).await
+            }
             UsersTask::SetPassword(user) => users::set_password(&user.name, &user.database).await,
             UsersTask::Delete(user) => users::delete(&user.name, &user.database).await,
         };

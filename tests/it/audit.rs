@@ -1,29 +1,12 @@
 //! Records of who did what.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
+use warren_tests::audit::records;
 use warren_tests::client::Client;
 use warren_tests::house::PASSWORD;
 use warren_tests::services::service;
 use warren_tests::{Builder, House, wait};
-
-/// The records in the order they were made, once there are `count`: event, outcome, status, name and target.
-async fn records(house: &House, count: usize) -> Vec<[String; 5]> {
-    const FIELDS: [&str; 5] = ["event", "outcome", "status", "name", "target"];
-    const QUERY: &str = "SELECT coalesce(json_agg(a ORDER BY id), '[]') FROM audit a";
-    let rows = wait::until("the records are there", async || {
-        let rows: Vec<Value> = serde_json::from_str(&house.sql_value(QUERY).await).unwrap();
-        (rows.len() >= count).then_some(rows)
-    })
-    .await;
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    let record = |row: &Value| FIELDS.map(|field| text(&row[field]));
-    rows.iter().map(record).collect()
-}
 
 fn record(of: [&str; 5]) -> [String; 5] {
     of.map(str::to_owned)
@@ -68,6 +51,9 @@ async fn what_is_done_and_refused_is_recorded() {
     ana.delete(&format!("/login/refreshToken/{refresh}"))
         .await
         .error(401);
+    // It says whose it was, though it lets nobody in.
+    let access = tokens["access_token"].as_str().unwrap();
+    ana.with_token(access).get("/jobs").await.error(401);
     let admin = house.admin().await;
     admin
         .post(
@@ -110,6 +96,7 @@ async fn what_is_done_and_refused_is_recorded() {
         ["sign_in", "done", "200", "ana", ""],
         ["sign_out", "done", "200", "ana", ""],
         ["sign_out", "refused", "401", "", ""],
+        ["refusal", "refused", "401", "ana", "/jobs"],
         ["sign_in", "done", "200", "admin", ""],
         ["add_user", "done", "201", "admin", "bob as contributor"],
         [

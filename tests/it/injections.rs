@@ -2,9 +2,17 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use warren_tests::House;
-use warren_tests::client::{Answer, Client};
+use warren_tests::client::{Answer, Client, Session};
 use warren_tests::services::service;
+
+/// `place` is a path at which there is nothing.
+fn texts(place: &str) -> Vec<String> {
+    let mut texts: Vec<String> = TEXTS.iter().map(|text| (*text).to_owned()).collect();
+    texts.push(format!("$(touch {place}) `touch {place}`"));
+    texts
+}
 
 const TEXTS: &[&str] = &[
     "'; DROP TABLE jobs; --",
@@ -14,7 +22,6 @@ const TEXTS: &[&str] = &[
     "$1 || $2 {0} %s %n",
     "*)(uid=*))(|(uid=*",
     "${jndi:ldap://127.0.0.1/a}",
-    "$(touch /tmp/warren-was-here) `id`",
     "<script>alert(1)</script>",
     "\u{202e}\u{feff}\u{0}",
 ];
@@ -45,6 +52,16 @@ async fn bodies(client: &Client, text: &str) {
             json!({"name": "x", "password": text, "role": text}),
         ),
         ("/services/x/v1", json!({"code": "1", "snapshotId": text})),
+        ("/services/x/v1", json!({ "code": text })),
+        ("/services/x/v1", json!({"code": "1", "initCode": text})),
+        (
+            "/services/x/v1",
+            json!({"code": "1", "outputParameterDefinitions": parameter}),
+        ),
+        (
+            "/services/x/v1",
+            json!({"code": "1", "exampleInputs": {text: text}}),
+        ),
         (
             "/services/x/v1",
             json!({"code": "1", "inputParameterDefinitions": parameter}),
@@ -58,6 +75,19 @@ async fn bodies(client: &Client, text: &str) {
         ("/api/plain/v1/batch", json!([{text: text}])),
     ] {
         is_no_fault(path, text, &client.post(path, &body).await);
+    }
+    let described = json!({"description": text, "operationId": text});
+    for (path, change) in [
+        ("/services/plain/v1", described),
+        ("/users/nobody", json!({"role": text, "password": text})),
+    ] {
+        let answer = client.patch(path, &change).await;
+        is_no_fault(path, text, &answer);
+        if answer.status == 200 {
+            let kept = client.get(path).await.expect(200);
+            let kept = kept.as_array().map_or(&kept, |services| &services[0]);
+            assert_eq!(kept["description"], json!(text));
+        }
     }
 }
 
@@ -128,6 +158,49 @@ async fn places(client: &Client, session: &str, text: &str) {
     }
 }
 
+/// Every text that goes into a session: what is kept comes back as it was sent.
+async fn in_a_session(session: &Session, text: &str) {
+    let path = |path: &str| session.path(path);
+    let run = json!({
+        "code": "out <- value",
+        "inputParameters": [{"name": "value", "type": "character", "value": text}],
+        "outputParameters": ["out"],
+    });
+    let ran = session.client.post(&path("/execute"), &run).await;
+    is_no_fault("execute", text, &ran);
+    // R keeps no NUL in text.
+    if !text.contains('\0') {
+        assert_eq!(
+            ran.expect(200)["outputParameters"][0]["value"],
+            json!([text])
+        );
+    }
+    for names in [
+        json!({"code": "1", "inputParameters": [{"name": text, "type": text, "value": 1}]}),
+        json!({"code": "1", "outputParameters": [text]}),
+    ] {
+        is_no_fault(
+            "names",
+            text,
+            &session.client.post(&path("/execute"), &names).await,
+        );
+    }
+    let saved = json!({ "name": text });
+    is_no_fault(
+        "snapshot",
+        text,
+        &session.client.post(&path("/snapshot"), &saved).await,
+    );
+    let upload = session.client.send(session.upload(&[(text, b"x")])).await;
+    is_no_fault("file", text, &upload);
+    let object = path(&format!("/workspace/{}", encoded(text)));
+    let request = session
+        .client
+        .request(Method::POST, &object)
+        .body(text.to_owned());
+    is_no_fault("object", text, &session.client.send(request).await);
+}
+
 #[tokio::test]
 async fn hostile_texts_are_texts() {
     let house = House::build().await;
@@ -138,14 +211,17 @@ async fn hostile_texts_are_texts() {
     let session = client.open_session().await;
     let count = "SELECT count(*) FROM principals";
     let principals = house.sql_value(count).await;
-    for text in TEXTS {
+    let dir = TempDir::with_prefix("warren-injections-").unwrap();
+    let place = dir.path().join("was-here");
+    for text in &texts(&place.display().to_string()) {
         bodies(&client, text).await;
         places(&client, &session.id, text).await;
+        in_a_session(&session, text).await;
     }
     // Nothing was dropped, nobody was made or removed, nothing was run.
     assert_eq!(house.sql_value(count).await, principals);
     assert_eq!(session.prints("cat('alive')").await, "alive");
-    assert!(!std::path::Path::new("/tmp/warren-was-here").exists());
+    assert!(!place.exists());
     assert_eq!(
         client
             .get("/sessions")

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use warren_tests::audit::records_by;
 use warren_tests::client::{Answer, Client};
 use warren_tests::house::PASSWORD;
 use warren_tests::{Builder, House, wait};
@@ -233,6 +234,10 @@ async fn a_refresh_token_that_comes_a_second_time_ends_its_sign_in() {
     assert!(!second.works().await);
     second.try_renew().await.error(401);
     second.ends_at(house.apis[1].addr).await;
+    assert_eq!(
+        records_by(&house, "(warren)", 1).await,
+        ["sign_out admin: a refresh token came a second time"]
+    );
 
     // Nobody can tell which of two that come at once is the thief.
     let pair = Pair::begin(house.apis[0].addr).await;

@@ -3,6 +3,7 @@
 //! [`House`] is a Warren of its own: a database, queue names, a folder and processes that belong to one test alone.
 //! The servers below it are started by `./dev test`, which also says where they are.
 
+pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod events;

@@ -29,7 +29,10 @@ enum Entry {
 /// Takes records.
 pub struct Audit {
     sender: mpsc::Sender<Entry>,
+    /// Of requests for want of a token or of a role.
     refusals: Mutex<Refusals>,
+    /// Of sign-ins and the like, apart: who floods a node must not hide that he guesses passwords.
+    refused_sign_ins: Mutex<Refusals>,
 }
 
 /// The other end: what [`Audit`] took.
@@ -41,6 +44,13 @@ struct Refusals {
 }
 
 impl Refusals {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            count: 0,
+        }
+    }
+
     /// Counts one, and says whether it is recorded, and how many of the window before were not.
     fn count(&mut self, now: Instant) -> (bool, u32) {
         let mut left_out = 0;
@@ -60,25 +70,18 @@ impl Audit {
     /// Both ends.
     pub fn new() -> (Self, Records) {
         let (sender, receiver) = mpsc::channel(ROOM);
-        let refusals = Mutex::new(Refusals {
-            since: Instant::now(),
-            count: 0,
-        });
-        (Self { sender, refusals }, Records(receiver))
+        let audit = Self {
+            sender,
+            refusals: Mutex::new(Refusals::new()),
+            refused_sign_ins: Mutex::new(Refusals::new()),
+        };
+        (audit, Records(receiver))
     }
 
     /// Takes a record: it is in the log when this returns. Waits for nothing.
     pub fn record(&self, record: Record) {
-        if record.event == AuditEvent::Refusal || record.outcome == AuditOutcome::Refused {
-            let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-            let (is_recorded, left_out) = refusals.count(Instant::now());
-            drop(refusals);
-            if left_out > 0 {
-                tracing::warn!("{left_out} refusals within a second were not recorded");
-            }
-            if !is_recorded {
-                return;
-            }
+        if record.outcome == AuditOutcome::Refused && !self.has_room(record.event) {
+            return;
         }
         log(&record);
         if self
@@ -88,6 +91,21 @@ impl Audit {
         {
             tracing::error!("A record of the audit is in the log only: {ROOM} wait for PostgreSQL");
         }
+    }
+
+    /// Counts a refusal, and says whether it is recorded.
+    fn has_room(&self, event: AuditEvent) -> bool {
+        let of_its_kind = match event {
+            AuditEvent::Refusal => &self.refusals,
+            _ => &self.refused_sign_ins,
+        };
+        let mut refusals = of_its_kind.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_recorded, left_out) = refusals.count(Instant::now());
+        drop(refusals);
+        if left_out > 0 {
+            tracing::warn!("{left_out} refusals within a second were not recorded");
+        }
+        is_recorded
     }
 
     /// Waits until what was taken before is in the table.
@@ -101,7 +119,7 @@ impl Audit {
 }
 
 /// Every record is a line, whatever comes of the table.
-pub(crate) fn log(record: &Record) {
+fn log(record: &Record) {
     tracing::info!(
         target: "warren_api::audit",
         event = record.event.word(),
@@ -174,6 +192,17 @@ mod tests {
         assert_eq!(refusals.count(begin), (false, 0));
         assert_eq!(refusals.count(begin + WINDOW), (true, 2));
         assert_eq!(refusals.count(begin + WINDOW), (true, 0));
+    }
+
+    #[tokio::test]
+    async fn a_flood_does_not_hide_a_sign_in() {
+        let (audit, _records) = Audit::new();
+        for _ in 0..2 * REFUSALS {
+            audit.record(Record::new(AuditEvent::Refusal, AuditOutcome::Refused));
+        }
+        let before = audit.sender.capacity();
+        audit.record(Record::new(AuditEvent::SignIn, AuditOutcome::Refused));
+        assert_eq!(audit.sender.capacity(), before - 1);
     }
 
     #[tokio::test]

@@ -5,8 +5,10 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use warren_common::id::PrincipalId;
-use warren_common::model::{AuditEvent, AuditOutcome};
+use warren_common::model::{AuditEvent, AuditOutcome, Role};
 use warren_common::store::audit::Record;
+use warren_common::store::principals::News;
+use warren_common::store::tokens::Revoked;
 use warren_common::telemetry::TraceContext;
 
 use crate::app::Shared;
@@ -43,6 +45,63 @@ impl From<&Caller> for Who {
     }
 }
 
+impl From<Revoked> for Who {
+    fn from(revoked: Revoked) -> Self {
+        Self {
+            id: Some(revoked.principal),
+            name: revoked.name,
+        }
+    }
+}
+
+/// What a directory or a provider said by the way of whoever a request is from: an extension of an answer, and a record of its own.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    /// What changed.
+    pub event: AuditEvent,
+    /// Who said so: the source of the principal.
+    pub by: String,
+    /// Of whom, and what.
+    pub target: String,
+}
+
+impl Aside {
+    /// What groups changed of somebody, if they did.
+    pub fn of(news: Option<News>, source: &str, subject: &str, role: Role) -> Option<Self> {
+        let role = role.word();
+        let (event, target) = match news? {
+            News::Added => (AuditEvent::AddUser, format!("{subject} as {role}")),
+            News::Role => (AuditEvent::ChangeUser, format!("{subject}: role {role}")),
+        };
+        Some(Self {
+            event,
+            by: source.to_owned(),
+            target,
+        })
+    }
+}
+
+/// What is found out on the way about whoever a request is from, also when it comes to be refused.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Who that is.
+    pub who: Option<Who>,
+    /// What changed of that one.
+    pub aside: Option<Aside>,
+}
+
+impl Notes {
+    /// Goes into the record of a request with its answer.
+    pub fn attach(self, response: &mut Response) {
+        if let Some(who) = self.who {
+            response.extensions_mut().insert(who);
+        }
+        if let Some(aside) = self.aside {
+            response.extensions_mut().insert(aside);
+        }
+    }
+}
+
 /// What it was about, where the path does not say: an extension of an answer.
 #[derive(Debug, Clone)]
 pub struct Target(pub String);
@@ -57,6 +116,18 @@ pub async fn around(
     let trace = request.extensions().get::<TraceContext>().copied();
     let uri = in_path.then(|| request.uri().clone());
     let response = next.run(request).await;
+    let of_request = |event, outcome| Record {
+        address: address.map(|ClientAddress(address)| address),
+        request_id: trace.map(TraceContext::request_id),
+        ..Record::new(event, outcome)
+    };
+    if let Some(aside) = response.extensions().get::<Aside>() {
+        app.audit.record(Record {
+            name: Some(shortened(&format!("({})", aside.by))),
+            target: Some(shortened(&aside.target)),
+            ..of_request(aside.event, AuditOutcome::Done)
+        });
+    }
     let status = response.status();
     let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     let event = match noted {
@@ -76,9 +147,7 @@ pub async fn around(
         principal: who.and_then(|who| who.id),
         name: who.map(|who| shortened(&who.name)),
         target,
-        address: address.map(|ClientAddress(address)| address),
-        request_id: trace.map(TraceContext::request_id),
-        ..Record::new(event, outcome(status))
+        ..of_request(event, outcome(status))
     });
     response
 }

@@ -12,7 +12,7 @@ use warren_common::telemetry::metrics;
 use super::Caller;
 use super::policy::{Action, Whose, permits};
 use crate::app::Shared;
-use crate::audit::Who;
+use crate::audit::Notes;
 use crate::error::ApiError;
 
 /// What a route asks of whoever calls it.
@@ -33,41 +33,41 @@ pub async fn admit(
     State((app, action)): State<(Shared, Action)>,
     mut request: Request,
     next: Next,
-) -> Result<Response, ApiError> {
+) -> Response {
     let began = Instant::now();
-    let checked = authenticate(&app, request.headers(), action).await;
+    let mut notes = Notes::default();
+    let caller = authenticate(&app, request.headers(), action, &mut notes).await;
     metrics().authenticated(began.elapsed());
-    let (caller, permitted) = checked?;
-    let who = Who::from(&caller);
-    let mut response = match permitted {
-        Ok(()) => {
+    let mut response = match caller {
+        Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => refused.into_response(),
     };
-    response.extensions_mut().insert(who);
-    Ok(response)
+    notes.attach(&mut response);
+    response
 }
 
-/// Who calls, and whether that is permitted.
+/// Who calls, if what it wants is permitted.
 async fn authenticate(
     app: &Shared,
     headers: &HeaderMap,
     action: Action,
-) -> Result<(Caller, Result<(), ApiError>), ApiError> {
+    notes: &mut Notes,
+) -> Result<Caller, ApiError> {
     let token = bearer(headers).ok_or(NO_TOKEN)?;
     let caller = match &app.openid {
-        Some(openid) => openid.verify(token, &app.tokens).await?,
-        None => app.tokens.verify(token).await?,
+        Some(openid) => openid.verify(token, &app.tokens, notes).await?,
+        None => app.tokens.verify(token, notes).await?,
     };
-    let permitted = check(&caller, action, Whose::Own);
-    Ok((caller, permitted))
+    check(&caller, action)?;
+    Ok(caller)
 }
 
 /// Refuses what a caller's role does not permit.
-pub fn check(caller: &Caller, action: Action, whose: Whose) -> Result<(), ApiError> {
-    if permits(caller.role, action, whose) {
+fn check(caller: &Caller, action: Action) -> Result<(), ApiError> {
+    if permits(caller.role, action, Whose::Own) {
         Ok(())
     } else {
         Err(ApiError::Forbidden(format!(

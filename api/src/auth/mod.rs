@@ -33,7 +33,7 @@ pub struct Caller {
 
 impl Caller {
     /// Whether it may do this with what belongs to somebody else.
-    pub fn may_with_others(&self, action: Action) -> bool {
+    fn may_with_others(&self, action: Action) -> bool {
         permits(self.role, action, Whose::Others)
     }
 

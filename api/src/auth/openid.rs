@@ -15,6 +15,7 @@ use super::Caller;
 use super::cache::{Cache, fingerprint};
 use super::groups::RoleGroups;
 use super::tokens::Tokens;
+use crate::audit::{Aside, Notes, Who};
 use crate::error::ApiError;
 
 /// Finds out whose a provider's token is, and what that may do.
@@ -61,8 +62,14 @@ impl OpenId {
 
     /// Whose token it is, with the role that the groups in this very token give: one that was made to do less does not do more because
     /// another has been seen. `tokens` knows who was disabled.
-    pub async fn verify(&self, token: &str, tokens: &Tokens) -> Result<Caller, ApiError> {
-        let verified = self.verified(token).await?;
+    /// `notes` says whose it is also when it does not count, where that is certain.
+    pub async fn verify(
+        &self,
+        token: &str,
+        tokens: &Tokens,
+        notes: &mut Notes,
+    ) -> Result<Caller, ApiError> {
+        let verified = self.verified(token, notes).await?;
         let Verified {
             caller, revision, ..
         } = verified;
@@ -73,19 +80,25 @@ impl OpenId {
     }
 
     /// What a token comes to. Only one that is new here, or was before the keys changed, costs a signature and a look at the database.
-    async fn verified(&self, token: &str) -> Result<Verified, ApiError> {
+    async fn verified(&self, token: &str, notes: &mut Notes) -> Result<Verified, ApiError> {
         let now = Utc::now().timestamp();
         let fingerprint = fingerprint(token);
         let key_changes = self.provider.key_changes();
         if let Some(verified) = self.verified.find(&fingerprint, now)
             && verified.key_changes == key_changes
         {
+            notes.who = Some(Who::from(&verified.caller));
             return Ok(verified);
         }
-        let (identity, expires) = self.provider.verify(token).await?;
+        let (identity, expires) = self.provider.verify(token, notes).await?;
         let role = self.roles.role_of(&identity.groups).ok_or_else(no_role)?;
         let subject = identity.subject;
         let principal = principals::seen(&self.db, &self.source, &subject, role).await?;
+        notes.who = Some(Who {
+            id: Some(principal.id),
+            name: subject.clone(),
+        });
+        notes.aside = Aside::of(principal.news, &self.source, &subject, role);
         if principal.standing.disabled {
             return Err(disabled());
         }

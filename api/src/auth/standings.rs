@@ -25,8 +25,7 @@ impl Standings {
 
     /// Whether a principal is refused that was not at `revision`.
     pub(super) fn is_disabled(&self, principal: PrincipalId, revision: i32) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let standing = known.get(&principal);
+        let standing = self.of(principal);
         standing.is_some_and(|standing| standing.disabled && standing.revision >= revision)
     }
 
@@ -37,14 +36,16 @@ impl Standings {
         principal: PrincipalId,
         (role, revision): (Role, i32),
     ) -> Option<Role> {
-        if self.is_disabled(principal, revision) {
-            return None;
-        }
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&principal) {
+        match self.of(principal) {
+            Some(standing) if standing.disabled && standing.revision >= revision => None,
             Some(standing) if standing.revision > revision => Some(standing.role),
             _ => Some(role),
         }
+    }
+
+    fn of(&self, principal: PrincipalId) -> Option<Standing> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&principal).copied()
     }
 }
 

@@ -13,16 +13,17 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::id::{FamilyId, PrincipalId};
-use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo};
+use warren_common::model::AuditEvent;
+use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo, Revoked};
 use warren_common::store::{Db, DbError, keys, principals};
 
-use self::claims::{Claims, Verified};
+use self::claims::{Claims, Verified, WARREN};
 use self::families::Families;
-use self::keyring::Keyring;
+use self::keyring::{Keyring, Ours};
 use super::Caller;
 use super::cache::{Cache, fingerprint};
 use super::standings::Standings;
-use crate::audit::Who;
+use crate::audit::{Aside, Notes, Who};
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
@@ -184,13 +185,20 @@ impl Tokens {
         Ok(holder.map(|(_source, subject)| subject))
     }
 
-    /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in.
-    pub async fn renew(&self, refresh: &str) -> Result<Pair, ApiError> {
+    /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in, and `notes` says whose.
+    pub async fn renew(&self, refresh: &str, notes: &mut Notes) -> Result<Pair, ApiError> {
         let spent = hash_of(refresh);
         let (fresh, hash) = refresh_token()?;
         let renewed = tokens::renew(&self.db, &self.source, &spent, &hash, self.lives).await?;
         let Some(grant) = renewed else {
-            self.revoke_by(&spent, true).await?;
+            if let Some(revoked) = self.revoke_by(&spent, true).await? {
+                notes.aside = Some(Aside {
+                    event: AuditEvent::SignOut,
+                    by: WARREN.to_owned(),
+                    target: format!("{}: a refresh token came a second time", revoked.name),
+                });
+                notes.who = Some(revoked.into());
+            }
             return Err(BAD_REFRESH);
         };
         self.changed(grant.family, Some(grant.generation));
@@ -200,11 +208,12 @@ impl Tokens {
     /// Ends the sign-in that a refresh token descends from, and says whose it was.
     pub async fn revoke(&self, refresh: &str) -> Result<Who, ApiError> {
         let ended = self.revoke_by(&hash_of(refresh), false).await?;
-        ended.ok_or(BAD_REFRESH)
+        let ended = ended.filter(|revoked| revoked.by_live_token);
+        Ok(ended.ok_or(BAD_REFRESH)?.into())
     }
 
-    /// Whose sign-in it was when the token was one that could still be exchanged.
-    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<Option<Who>, ApiError> {
+    /// Whose sign-in was ended, and whether by a token that could still be exchanged.
+    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<Option<Revoked>, ApiError> {
         let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
             return Ok(None);
         };
@@ -215,10 +224,7 @@ impl Tokens {
                 "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
             );
         }
-        Ok(revoked.by_live_token.then_some(Who {
-            id: Some(revoked.principal),
-            name: revoked.name,
-        }))
+        Ok(Some(revoked))
     }
 
     /// Takes note at once of what this node has changed. For how long it is of interest is read with what others changed.
@@ -240,14 +246,14 @@ impl Tokens {
         })
     }
 
-    /// Whose token it is, and what that may do now.
-    pub async fn verify(&self, token: &str) -> Result<Caller, ApiError> {
+    /// Whose token it is, and what that may do now. `notes` says whose it is also when it is not valid any more.
+    pub async fn verify(&self, token: &str, notes: &mut Notes) -> Result<Caller, ApiError> {
         let Verified {
             caller,
             revision,
             family,
             generation,
-        } = self.signed(token).await?;
+        } = self.signed(token, notes).await?;
         if !self.families.is_current(Instant::now()) {
             let state = tokens::family_state(&self.db, family).await?;
             self.families.note(family, state);
@@ -279,22 +285,30 @@ impl Tokens {
     }
 
     /// What a token says, if one of our keys signed it and it has not expired.
-    async fn signed(&self, token: &str) -> Result<Verified, ApiError> {
+    async fn signed(&self, token: &str, notes: &mut Notes) -> Result<Verified, ApiError> {
         let now = Utc::now().timestamp();
         let fingerprint = fingerprint(token);
         if let Some(verified) = self.verified.find(&fingerprint, now) {
+            notes.who = Some(Who::from(&verified.caller));
             return Ok(verified);
         }
         let kid = keyring::key_id(token).ok_or(BAD_TOKEN)?;
         if !self.keys.knows(&kid) {
             self.reread().await?;
         }
-        let claims = self.keys.verify(token, &kid).ok_or(BAD_TOKEN)?;
+        let (claims, is_valid) = match self.keys.verify(token, &kid).ok_or(BAD_TOKEN)? {
+            Ours::Valid(claims) => (claims, true),
+            Ours::Expired(claims) => (claims, false),
+        };
         if claims.source != self.source {
             return Err(BAD_TOKEN);
         }
         let expires = claims.exp;
         let verified = claims.verified().ok_or(BAD_TOKEN)?;
+        notes.who = Some(Who::from(&verified.caller));
+        if !is_valid {
+            return Err(BAD_TOKEN);
+        }
         self.verified
             .keep(fingerprint, verified.clone(), expires, now);
         Ok(verified)

@@ -1,15 +1,15 @@
-//! `users`: local users, as an operator manages them.
+//! `users`: users, as an operator manages them.
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use warren_common::config::DatabaseConfig;
-use warren_common::model::{AuditEvent, AuditOutcome, Role};
-use warren_common::store::audit::{self, Record};
+use warren_common::model::{AuditEvent, Role};
 use warren_common::store::principals::{Change, Changed, ListedUser};
 use warren_common::store::{Db, DbError, principals};
 
+use super::record::{NotRecorded, record};
 use crate::auth::password::{HashError, hash};
 use crate::auth::password_rules::{UnfitPassword, judge};
 use crate::auth::user_name::{self, UnfitName};
@@ -29,10 +29,16 @@ pub(super) enum UsersError {
     Taken(String),
     #[error("there is no user {0:?}; `warren-api users list` shows those that there are")]
     Unknown(String),
+    #[error(
+        "there is no user {name:?} of {of}; `warren-api users list --source {of}` shows those that there are"
+    )]
+    UnknownOf { name: String, of: String },
     #[error(transparent)]
     Hash(#[from] HashError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    NotRecorded(#[from] NotRecorded),
     #[error("the users could not be read or stored")]
     Store(#[from] DbError),
     #[error("the list could not be written")]
@@ -55,7 +61,7 @@ pub(super) async fn add(
     let db = open(database).await?;
     if principals::add_local_user(&db, name, &hash, role).await? {
         let what = format!("{name} as {}", role.word());
-        by_operator(&db, AuditEvent::AddUser, what).await?;
+        record(&db, AuditEvent::AddUser, what).await?;
         tracing::info!("Added the user {name:?} as {}", role.word());
         Ok(())
     } else {
@@ -85,20 +91,39 @@ pub(super) async fn set_role(
     Ok(())
 }
 
-/// Lets a user sign in or not.
+/// Lets a user of any source in, or not.
 pub(super) async fn allow(
+    source: &str,
     name: &str,
     allowed: bool,
     database: &DatabaseConfig,
 ) -> Result<(), UsersError> {
+    if source == principals::LOCAL {
+        let wanted = if allowed {
+            Change::Enable
+        } else {
+            Change::Disable
+        };
+        change(name, wanted, database).await?;
+    } else {
+        let db = open(database).await?;
+        if !principals::allow(&db, source, name, allowed).await? {
+            let (name, of) = (name.to_owned(), source.to_owned());
+            return Err(UsersError::UnknownOf { name, of });
+        }
+        let what = format!("{name} of {source}: {}", state(!allowed));
+        record(&db, AuditEvent::ChangeUser, what).await?;
+    }
     if allowed {
-        change(name, Change::Enable, database).await?;
         tracing::info!("{name:?} may sign in again");
     } else {
-        change(name, Change::Disable, database).await?;
         tracing::info!("{name:?} may not sign in any more; nodes know it within a second");
     }
     Ok(())
+}
+
+const fn state(disabled: bool) -> &'static str {
+    if disabled { "disabled" } else { "enabled" }
 }
 
 /// Removes a user's password for good.
@@ -117,8 +142,10 @@ async fn change(
     match principals::change_local_user(&db, name, &[change], false).await? {
         Changed::Yes(_user) => {
             let (event, what) = match change {
-                Change::Disable => (AuditEvent::ChangeUser, format!("{name}: disabled")),
-                Change::Enable => (AuditEvent::ChangeUser, format!("{name}: enabled")),
+                Change::Disable | Change::Enable => {
+                    let state = state(change == Change::Disable);
+                    (AuditEvent::ChangeUser, format!("{name}: {state}"))
+                }
                 Change::Password(_hash) => (AuditEvent::ChangeUser, format!("{name}: password")),
                 Change::Role(role) => {
                     let what = format!("{name}: role {}", role.word());
@@ -126,25 +153,19 @@ async fn change(
                 }
                 Change::Delete => (AuditEvent::DeleteUser, name.to_owned()),
             };
-            Ok(by_operator(&db, event, what).await?)
+            Ok(record(&db, event, what).await?)
         }
         Changed::Unknown | Changed::LastOwner => Err(UsersError::Unknown(name.to_owned())),
     }
 }
 
-/// Records what was done here. Who did it, the machine knows: whoever can read the database's password.
-pub(super) async fn by_operator(db: &Db, event: AuditEvent, what: String) -> Result<(), DbError> {
-    let record = Record {
-        name: Some("(command line)".to_owned()),
-        target: Some(what),
-        ..Record::new(event, AuditOutcome::Done)
-    };
-    audit::write(db, &[record]).await
-}
-
-/// Writes the users to standard output, a line each.
-pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(), UsersError> {
-    let users = principals::local_users(&open(database).await?, None).await?;
+/// Writes the users of a source to standard output, a line each.
+pub(super) async fn list(
+    source: &str,
+    as_json: bool,
+    database: &DatabaseConfig,
+) -> Result<(), UsersError> {
+    let users = principals::users(&open(database).await?, source, None).await?;
     let mut output = std::io::stdout().lock();
     if as_json {
         let list: Vec<_> = users.iter().map(described).collect();
@@ -158,16 +179,15 @@ pub(super) async fn list(as_json: bool, database: &DatabaseConfig) -> Result<(),
         "name"
     )?;
     for user in &users {
-        let state = if user.disabled { "disabled" } else { "enabled" };
-        let (since, password) = (
-            user.created_at.date_naive(),
-            user.password_changed_at.date_naive(),
-        );
+        let password = user.password_changed_at;
+        let password = password.map_or("-".to_owned(), |at| at.date_naive().to_string());
         writeln!(
             output,
-            "{:width$}  {:11}  {state:8}  {since}  {password}",
+            "{:width$}  {:11}  {:8}  {}  {password}",
             user.name,
-            user.role.word()
+            user.role.word(),
+            state(user.disabled),
+            user.created_at.date_naive()
         )?;
     }
     Ok(())
@@ -179,7 +199,7 @@ fn described(user: &ListedUser) -> serde_json::Value {
         "role": user.role,
         "disabled": user.disabled,
         "createdAt": user.created_at.to_rfc3339(),
-        "passwordChangedAt": user.password_changed_at.to_rfc3339(),
+        "passwordChangedAt": user.password_changed_at.map(|at| at.to_rfc3339()),
     })
 }
 

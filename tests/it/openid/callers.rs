@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
+use warren_tests::audit::records_by;
 use warren_tests::openid::OpenIdProvider;
 use warren_tests::{Client, wait};
 
@@ -73,6 +74,16 @@ async fn groups_make_roles() {
         who.send(open).await.expect(runs);
         who.get("/users").await.expect(manages);
     }
+    assert_eq!(
+        records_by(&house, &format!("(openid:{})", provider.issuer()), 3).await,
+        [
+            "add_user ana as owner",
+            "change_user ana: role contributor",
+            "change_user ana: role reader",
+        ]
+    );
+    // Whoever has no role is refused by name: three times, and whoever may do less than all once or twice.
+    assert_eq!(records_by(&house, "ana", 11).await.len(), 11);
 }
 
 #[tokio::test]
@@ -114,12 +125,7 @@ async fn whoever_an_operator_disabled_is_refused() {
     for node in &nodes {
         ana.at(*node).get("/sessions").await.expect(200);
     }
-    let change = |to: &str| {
-        format!(
-            "UPDATE principals SET disabled_at = {to}, revision = revision + 1, changed = pg_current_xact_id()
-              WHERE subject = 'ana'"
-        )
-    };
+    let source = format!("openid:{}", provider.issuer());
     let becomes = async |status: u16| {
         for node in &nodes {
             wait::until("the node has heard of it", async || {
@@ -129,12 +135,14 @@ async fn whoever_an_operator_disabled_is_refused() {
             .await;
         }
     };
-    house.sql(&change("now()")).await;
+    let disable = ["users", "disable", "ana", "--source", &source];
+    house.administer(&disable, "").await;
     becomes(403).await;
     // A new token is no way around it.
     let again = provider.token("ana", &[]).await;
     shown(&house, &again).await.error(403);
-    house.sql(&change("NULL")).await;
+    let enable = ["users", "enable", "ana", "--source", &source];
+    house.administer(&enable, "").await;
     becomes(200).await;
     shown(&house, &again).await.expect(200);
 }

@@ -1,8 +1,8 @@
 //! Tokens that do not count.
 
 use serde_json::{Value, json};
-use warren_tests::Builder;
 use warren_tests::openid::{AUDIENCE, CLIENT, OpenIdProvider, Signature};
+use warren_tests::{Builder, wait};
 
 use super::{caller, house_of, now, shown};
 
@@ -39,6 +39,13 @@ async fn what_a_token_says_must_fit() {
     refused(nothing(), json!({"typ": "logout+jwt"}), "no access token").await;
     refused(json!({"nonce": "x"}), nothing(), "no access token").await;
     refused(json!({"more": "x".repeat(16 * 1024)}), nothing(), "16 KiB").await;
+
+    // A signature that counts says whose token it was, whatever else is wrong with it.
+    let names = "SELECT count(*) FILTER (WHERE name = 'ana') || ' ' || count(*) FILTER (WHERE name IS NULL) FROM audit";
+    wait::until("the refusals are recorded", async || {
+        (house.sql_value(names).await == "8 11").then_some(())
+    })
+    .await;
 
     for (claims, header) in [
         (nothing(), json!({"typ": "JWT"})),

@@ -294,7 +294,7 @@ impl Quantity {
             Self::Console | Self::Store(_) | Self::File(_) => "MB/s",
             Self::Records => "/s",
             Self::Authentication(_) => "µs",
-            Self::AcceptedHere => "",
+            Self::AcceptedHere => "requests",
             _ => "MB",
         }
     }

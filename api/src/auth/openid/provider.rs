@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use super::claims::{Claims, Overage};
 use super::fetch::{ClientError, Fetcher};
 use super::keys::{Keys, Missing};
+use crate::audit::{Notes, Who};
 use crate::auth::identity::Identity;
 use crate::config::OpenIdConfig;
 use crate::error::ApiError;
@@ -139,17 +140,32 @@ impl Provider {
         self.keys.follow().await;
     }
 
-    /// Whose token it is, and until when (Unix seconds).
-    pub async fn verify(&self, token: &str) -> Result<(Identity, i64), VerifyError> {
+    /// Whose token it is, and until when (Unix seconds). `notes` says whose also when only the signature counts.
+    pub async fn verify(
+        &self,
+        token: &str,
+        notes: &mut Notes,
+    ) -> Result<(Identity, i64), VerifyError> {
         let header = self.header(token)?;
         // Nobody is asked for the keys of another issuer's tokens.
-        self.is_claimed(token)?;
+        let claimed = self.claimed(token)?;
         let key = self.keys.find(header.alg, header.kid.as_deref()).await;
         let key = key.map_err(|missing| match missing {
             Missing::Nowhere => VerifyError::Refused(Refused::Signature),
             Missing::ProviderAway => VerifyError::ProviderAway,
         })?;
-        self.identify(&self.claims(token, &key, header.alg)?)
+        let claims = self.claims(token, &key, header.alg);
+        // The library looks at the signature before anything that a token says.
+        if !matches!(
+            claims,
+            Err(Refused::Malformed | Refused::Algorithm | Refused::Signature)
+        ) {
+            notes.who = claimed.subject(&self.subject_claim).map(|subject| Who {
+                id: None,
+                name: subject.to_owned(),
+            });
+        }
+        self.identify(&claims?)
     }
 
     /// What a token says of itself, if such a token is taken at all.
@@ -173,12 +189,12 @@ impl Provider {
         Ok(header)
     }
 
-    /// Whether a token says that it is the provider's, which nobody has checked at this point.
-    fn is_claimed(&self, token: &str) -> Result<(), Refused> {
+    /// What a token says that says that it is the provider's, neither of which anybody has checked at this point.
+    fn claimed(&self, token: &str) -> Result<Claims, Refused> {
         let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token)
             .map_err(|_error| Refused::Malformed)?;
         if claims.iss == self.issuer {
-            Ok(())
+            Ok(claims)
         } else {
             Err(Refused::Issuer)
         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use chrono::Utc;
 use jsonwebtoken::errors::Error as JwtError;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -19,13 +20,21 @@ use super::claims::{Claims, WARREN};
 /// The one algorithm, whatever a token says of itself.
 const ALGORITHM: Algorithm = Algorithm::ES256;
 /// How far clocks of nodes may differ, in seconds.
-const LEEWAY: u64 = 5;
+const LEEWAY: u32 = 5;
 
 struct Key {
     kid: String,
     public: Value,
     signs: EncodingKey,
     verifies: DecodingKey,
+}
+
+/// What a token says that one of the keys signed.
+pub(super) enum Ours {
+    /// It is valid now.
+    Valid(Claims),
+    /// It was; it lets nobody in.
+    Expired(Claims),
 }
 
 /// The keys that this node knows.
@@ -40,7 +49,9 @@ impl Keyring {
     /// Keys as they are stored, the one that signs first.
     pub(super) fn new(stored: &[SigningKey]) -> Result<Self, KeyError> {
         let mut validation = Validation::new(ALGORITHM);
-        validation.leeway = LEEWAY;
+        validation.leeway = LEEWAY.into();
+        // Judged afterwards: whose token it was is of interest.
+        validation.validate_exp = false;
         validation.validate_nbf = true;
         validation.set_issuer(&[WARREN]);
         validation.set_audience(&[WARREN]);
@@ -75,12 +86,17 @@ impl Keyring {
         encode(&header, claims, &key.signs)
     }
 
-    /// What a token says, if it is one of ours and valid now.
-    pub(super) fn verify(&self, token: &str, kid: &str) -> Option<Claims> {
+    /// What a token says, if it is one of ours.
+    pub(super) fn verify(&self, token: &str, kid: &str) -> Option<Ours> {
         let keys = self.keys();
         let key = keys.iter().find(|key| key.kid == kid)?;
         let data = decode::<Claims>(token, &key.verifies, &self.validation).ok()?;
-        Some(data.claims)
+        let claims = data.claims;
+        Some(if claims.exp < Utc::now().timestamp() - i64::from(LEEWAY) {
+            Ours::Expired(claims)
+        } else {
+            Ours::Valid(claims)
+        })
     }
 
     /// The public halves as a JSON Web Key Set.
@@ -152,7 +168,6 @@ mod tests {
     use super::*;
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use chrono::Utc;
     use warren_common::id::{FamilyId, PrincipalId};
     use warren_common::model::Role;
     use warren_common::store::principals::LOCAL;
@@ -172,7 +187,8 @@ mod tests {
     }
 
     fn accepted(ring: &Keyring, token: &str) -> bool {
-        key_id(token).is_some_and(|kid| ring.verify(token, &kid).is_some())
+        let ours = key_id(token).and_then(|kid| ring.verify(token, &kid));
+        matches!(ours, Some(Ours::Valid(_)))
     }
 
     #[test]
@@ -180,7 +196,9 @@ mod tests {
         let ring = Keyring::new(&[generate().unwrap()]).unwrap();
         let claims = claims();
         let token = ring.sign(&claims).unwrap();
-        let read = ring.verify(&token, &key_id(&token).unwrap()).unwrap();
+        let Some(Ours::Valid(read)) = ring.verify(&token, &key_id(&token).unwrap()) else {
+            panic!("it is not valid")
+        };
         assert_eq!((read.sub, read.sid), (claims.sub, claims.sid));
     }
 
@@ -207,6 +225,13 @@ mod tests {
         for claims in [expired, early, audience, issuer] {
             assert!(!accepted(&ring, &ring.sign(&claims).unwrap()), "{claims:?}");
         }
+        let kept = ring.sign(&Claims {
+            exp: now - 10,
+            ..claims()
+        });
+        let kept = kept.unwrap();
+        let read = ring.verify(&kept, &key_id(&kept).unwrap());
+        assert!(matches!(read, Some(Ours::Expired(claims)) if claims.name == "ana"));
         assert!(!accepted(&ring, ""));
         assert!(!accepted(&ring, "a.b.c"));
     }

@@ -39,28 +39,13 @@ struct CreateSessionResponse {
 
 /// Opens a session, and waits until it is open or nobody has room for it.
 pub async fn open(
-    app: State<Shared>,
-    caller: Caller,
-    prefer: Prefer,
-    trace: Trace,
-    key: Key,
-    body: OptionalBody<CreateSessionRequest>,
-) -> Result<Response, ApiError> {
-    let (session, mut response) = try_open(app, caller, prefer, trace, key, body).await?;
-    response
-        .extensions_mut()
-        .insert(Target(format!("/sessions/{session}")));
-    Ok(response)
-}
-
-async fn try_open(
     State(app): State<Shared>,
     caller: Caller,
     prefer: Prefer,
     Trace(traceparent): Trace,
     key: Key,
     body: OptionalBody<CreateSessionRequest>,
-) -> Result<(SessionId, Response), ApiError> {
+) -> Result<Response, ApiError> {
     let snapshot = check(&body.value)?;
     if let Some(snapshot) = snapshot {
         snapshot_of(&app, &caller, snapshot).await?;
@@ -94,7 +79,7 @@ async fn try_open(
     };
     let limit = prefer.limit();
     let wait = limit.unwrap_or(app.config.open_wait);
-    let response = match waiter.outcome(Some(wait)).await? {
+    let mut response = match waiter.outcome(Some(wait)).await? {
         Some(outcome) => answer(session, &outcome)?,
         // A repeated call must not take back what the first one was promised.
         None if limit.is_some() || !is_first => accepted(job, Some(session), prefer),
@@ -107,7 +92,9 @@ async fn try_open(
             given_up?
         }
     };
-    Ok((session, response))
+    let what = Target(format!("/sessions/{session}"));
+    response.extensions_mut().insert(what);
+    Ok(response)
 }
 
 /// The snapshot that the session begins with, if the request makes sense.

@@ -2,24 +2,25 @@
 
 use std::net::IpAddr;
 
+use warren_common::model::AuditEvent;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
 
 use super::login::{Login, WRONG, turn};
 use crate::app::App;
-use crate::audit::Who;
+use crate::audit::{Aside, Notes, Who};
 use crate::auth::ldap::Directory;
 use crate::auth::throttle::Attempt;
 use crate::auth::tokens::{BAD_REFRESH, Pair};
 use crate::error::ApiError;
 
-/// Signs in whom the directory knows, with the role of its groups. `who` becomes whom it knows by that name and password.
+/// Signs in whom the directory knows, with the role of its groups. `notes` says whom it knows by that name and password.
 pub(super) async fn sign_in(
     app: &App,
     directory: &Directory,
     login: Login,
     address: IpAddr,
-    who: &mut Option<Who>,
+    notes: &mut Notes,
 ) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&compared(&username), address);
@@ -31,7 +32,7 @@ pub(super) async fn sign_in(
     };
     attempt.succeeded(&app.db).await?;
     drop(place);
-    let known = who.insert(Who {
+    let known = notes.who.insert(Who {
         id: None,
         name: identity.subject.clone(),
     });
@@ -42,6 +43,7 @@ pub(super) async fn sign_in(
     };
     let principal = principals::seen(&app.db, principals::LDAP, &identity.subject, role).await?;
     known.id = Some(principal.id);
+    notes.aside = Aside::of(principal.news, principals::LDAP, &identity.subject, role);
     let pair = app.tokens.begin(principal.id, Proof::Directory).await?;
     // None when Warren itself refuses the principal.
     pair.ok_or(WRONG)
@@ -53,6 +55,7 @@ pub(super) async fn look_again(
     app: &App,
     directory: &Directory,
     refresh: &str,
+    notes: &mut Notes,
 ) -> Result<(), ApiError> {
     let Some(subject) = app.tokens.subject_of(refresh).await? else {
         // The renewal itself says what is wrong with the token.
@@ -61,13 +64,20 @@ pub(super) async fn look_again(
     let identity = directory.look_up(&subject).await?;
     let role = identity.and_then(|identity| app.config.role_groups.role_of(&identity.groups));
     let Some(role) = role else {
-        app.tokens.revoke(refresh).await?;
-        tracing::info!(
-            "A sign-in was ended: the directory has its user no more, or in no group with a role"
-        );
+        notes.who = Some(app.tokens.revoke(refresh).await?);
+        notes.aside = Some(Aside {
+            event: AuditEvent::SignOut,
+            by: principals::LDAP.to_owned(),
+            target: format!("{subject}: gone, or in no group with a role"),
+        });
         return Err(BAD_REFRESH);
     };
-    principals::seen(&app.db, principals::LDAP, &subject, role).await?;
+    let principal = principals::seen(&app.db, principals::LDAP, &subject, role).await?;
+    notes.who = Some(Who {
+        id: Some(principal.id),
+        name: subject.clone(),
+    });
+    notes.aside = Aside::of(principal.news, principals::LDAP, &subject, role);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use warren_common::store::tokens::Proof;
 
 use super::{AccessTokenResponse, SignsInHere, directory};
 use crate::app::{App, Shared};
-use crate::audit::Who;
+use crate::audit::{Notes, Who};
 use crate::auth::throttle::Attempt;
 use crate::auth::tokens::Pair;
 use crate::error::ApiError;
@@ -35,27 +35,25 @@ pub async fn login(
     ClientAddress(address): ClientAddress,
     SmallBody(login): SmallBody<Login>,
 ) -> Response {
-    let mut who = None;
+    // A name that nobody has is not recorded: it may be a password that was typed in the wrong place.
+    let mut notes = Notes::default();
     let signed_in = match &app.directory {
-        Some(directory) => directory::sign_in(&app, directory, login, address, &mut who).await,
-        None => sign_in(&app, login, address, &mut who).await,
+        Some(directory) => directory::sign_in(&app, directory, login, address, &mut notes).await,
+        None => sign_in(&app, login, address, &mut notes).await,
     };
     let mut response = signed_in
         .map(|pair| Json(AccessTokenResponse::from(pair)))
         .into_response();
-    // A name that nobody has is not recorded: it may be a password that was typed in the wrong place.
-    if let Some(who) = who {
-        response.extensions_mut().insert(who);
-    }
+    notes.attach(&mut response);
     response
 }
 
-/// Signs a local user in. `who` becomes whose name it is, whether the password fits or not.
+/// Signs a local user in. `notes` says whose name it is, whether the password fits or not.
 async fn sign_in(
     app: &App,
     login: Login,
     address: IpAddr,
-    who: &mut Option<Who>,
+    notes: &mut Notes,
 ) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&username, address);
@@ -66,7 +64,7 @@ async fn sign_in(
     } else {
         principals::local_user(&app.db, &username).await?
     };
-    *who = user.as_ref().map(|user| Who {
+    notes.who = user.as_ref().map(|user| Who {
         id: Some(user.id),
         name: username,
     });

@@ -2,10 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::{AccessTokenResponse, SignsInHere, directory};
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::audit::Notes;
+use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
 
@@ -21,10 +24,19 @@ pub async fn renew(
     _here: SignsInHere,
     State(app): State<Shared>,
     SmallBody(renewal): SmallBody<Renewal>,
-) -> Result<Json<AccessTokenResponse>, ApiError> {
+) -> Response {
+    let mut notes = Notes::default();
+    let renewed = exchange(&app, &renewal.refresh_token, &mut notes).await;
+    let mut response = renewed
+        .map(|pair| Json(AccessTokenResponse::from(pair)))
+        .into_response();
+    notes.attach(&mut response);
+    response
+}
+
+async fn exchange(app: &App, refresh: &str, notes: &mut Notes) -> Result<Pair, ApiError> {
     if let Some(directory) = &app.directory {
-        directory::look_again(&app, directory, &renewal.refresh_token).await?;
+        directory::look_again(app, directory, refresh, notes).await?;
     }
-    let pair = app.tokens.renew(&renewal.refresh_token).await?;
-    Ok(Json(pair.into()))
+    app.tokens.renew(refresh, notes).await
 }

@@ -10,7 +10,7 @@ use crate::error::ApiError;
 
 /// All of them, by name.
 pub async fn all(State(app): State<Shared>) -> Result<Json<Vec<User>>, ApiError> {
-    let users = principals::local_users(&app.db, None).await?;
+    let users = principals::users(&app.db, principals::LOCAL, None).await?;
     Ok(Json(users.into_iter().map(User::from).collect()))
 }
 

@@ -26,7 +26,7 @@ pub struct User {
     role: Role,
     disabled: bool,
     created_at: String,
-    password_changed_at: String,
+    password_changed_at: Option<String>,
 }
 
 impl From<ListedUser> for User {
@@ -36,7 +36,7 @@ impl From<ListedUser> for User {
             role: user.role,
             disabled: user.disabled,
             created_at: rfc3339(user.created_at),
-            password_changed_at: rfc3339(user.password_changed_at),
+            password_changed_at: user.password_changed_at.map(rfc3339),
         }
     }
 }
@@ -59,7 +59,7 @@ impl FromRequestParts<Shared> for Name {
 
 impl Name {
     async fn find(&self, db: &Db) -> Result<User, ApiError> {
-        let found = principals::local_users(db, Some(&self.0)).await?;
+        let found = principals::users(db, principals::LOCAL, Some(&self.0)).await?;
         let user = found.into_iter().next();
         Ok(user.ok_or_else(|| unknown(&self.0))?.into())
     }

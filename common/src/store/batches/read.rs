@@ -22,7 +22,7 @@ pub struct Batch {
     pub finished: bool,
 }
 
-/// A batch of a version, if it is the owner's; without one whoever submitted it.
+/// A batch of a version, if it is the owner's; without an owner anybody's.
 pub async fn find(
     db: &Db,
     owner: Option<PrincipalId>,

@@ -16,8 +16,8 @@ pub struct Deleted {
     pub running: Vec<(JobId, WorkerId)>,
 }
 
-/// Hides a batch from now on and cancels those of its items that run or are about to; `None` when the owner has no such batch; without an owner whoever submitted it. What
-/// has not been released is cancelled by sweepers, a few at a time: there may be very many.
+/// Hides a batch from now on and cancels those of its items that run or are about to; `None` when the owner has no such batch, or,
+/// without an owner, nobody has. What has not been released is cancelled by sweepers, a few at a time: there may be very many.
 pub async fn delete(
     db: &Db,
     owner: Option<PrincipalId>,

@@ -87,6 +87,27 @@ pub async fn change_local_user(
     Ok(Changed::Yes(PrincipalId::from_uuid(id)))
 }
 
+/// Lets somebody in for whom a directory or a provider vouches, or not any more, which ends every sign-in. False when nobody of that name
+/// has ever been seen.
+pub async fn allow(db: &Db, source: &str, subject: &str, allowed: bool) -> Result<bool, DbError> {
+    const FIND: &str = "-- principals::find_to_allow
+        SELECT id FROM principals WHERE source = $1 AND subject = $2 FOR NO KEY UPDATE";
+    let mut tx = db.conn().await?.begin("principals::allow").await?;
+    let found = tx
+        .query("principals::find_to_allow", FIND, &[&source, &subject])
+        .await?;
+    if let Some(row) = found.first() {
+        let change = if allowed {
+            Change::Enable
+        } else {
+            Change::Disable
+        };
+        apply(&mut tx, row.get("id"), change).await?;
+    }
+    tx.commit("principals::allow").await?;
+    Ok(!found.is_empty())
+}
+
 /// Local users with the role owner who can sign in, whose rows are locked from now on.
 async fn owners(tx: &mut Conn) -> Result<Vec<Uuid>, DbError> {
     const SQL: &str = "-- principals::owners

@@ -5,7 +5,7 @@ mod change;
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
-pub use change::{Change, Changed, change_local_user};
+pub use change::{Change, Changed, allow, change_local_user};
 
 use super::tokens::ReadTo;
 use super::{Db, DbError};
@@ -74,30 +74,32 @@ pub async fn add_local_user(
     Ok(added == 1)
 }
 
-/// A local user, for people.
+/// A user, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedUser {
     /// Name.
     pub name: String,
     /// Since when.
     pub created_at: DateTime<Utc>,
-    /// When the password was last set.
-    pub password_changed_at: DateTime<Utc>,
+    /// When the password was last set; none where others keep it.
+    pub password_changed_at: Option<DateTime<Utc>>,
     /// Signing in is refused.
     pub disabled: bool,
     /// What it may do.
     pub role: Role,
 }
 
-/// Every local user by name, or the one of that name.
-pub async fn local_users(db: &Db, name: Option<&str>) -> Result<Vec<ListedUser>, DbError> {
-    const SQL: &str = "-- principals::local_users
+/// Every user for whom `source` vouches by name, or the one of that name. Of local users those that were deleted are left out.
+pub async fn users(db: &Db, source: &str, name: Option<&str>) -> Result<Vec<ListedUser>, DbError> {
+    const SQL: &str = "-- principals::users
         SELECT p.subject, p.created_at, u.password_changed_at, p.disabled_at IS NOT NULL AS disabled, p.role
-          FROM principals p JOIN local_users u ON u.principal_id = p.id
-         WHERE p.source = $1 AND ($2::text IS NULL OR p.subject = $2) ORDER BY p.subject";
+          FROM principals p LEFT JOIN local_users u ON u.principal_id = p.id
+         WHERE p.source = $1 AND ($2::text IS NULL OR p.subject = $2)
+           AND (u.principal_id IS NOT NULL OR p.source <> $3)
+         ORDER BY p.subject";
     let mut conn = db.conn().await?;
     let rows = conn
-        .query("principals::local_users", SQL, &[&LOCAL, &name])
+        .query("principals::users", SQL, &[&source, &name, &LOCAL])
         .await?;
     let user = |row: &Row| {
         Ok(ListedUser {
@@ -124,6 +126,17 @@ pub struct Principal {
     pub id: PrincipalId,
     /// What is known of it.
     pub standing: Standing,
+    /// What has just become different; nothing when it was known like that before.
+    pub news: Option<News>,
+}
+
+/// What became different of somebody whose role comes from groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It was not known before.
+    Added,
+    /// Its role is another.
+    Role,
 }
 
 /// What of a principal decides whether and how far it is let in.
@@ -145,7 +158,8 @@ pub async fn seen(db: &Db, source: &str, subject: &str, role: Role) -> Result<Pr
            SET role = excluded.role,
                revision = CASE WHEN p.role = excluded.role THEN p.revision ELSE p.revision + 1 END,
                changed = CASE WHEN p.role = excluded.role THEN p.changed ELSE pg_current_xact_id() END
-        RETURNING id, disabled_at IS NOT NULL AS disabled, role, revision";
+        RETURNING id, disabled_at IS NOT NULL AS disabled, role, revision,
+                  id = $1 AS added, coalesce(changed = pg_current_xact_id(), false) AS changed";
     let id = PrincipalId::new().uuid();
     let mut conn = db.conn().await?;
     let rows = conn
@@ -161,6 +175,11 @@ pub async fn seen(db: &Db, source: &str, subject: &str, role: Role) -> Result<Pr
     Ok(Principal {
         id: PrincipalId::from_uuid(row.get("id")),
         standing: standing(row)?,
+        news: match (row.get("added"), row.get("changed")) {
+            (true, _) => Some(News::Added),
+            (false, true) => Some(News::Role),
+            (false, false) => None,
+        },
     })
 }
 
