@@ -18,6 +18,12 @@ async fn what_is_done_and_refused_is_recorded() {
     let ana = house.user("ana").await;
     let session = ana.open_session().await;
     let snapshot = session.save().await;
+    session
+        .prints("kept <- 1; cat('x', file = 'plan.txt')")
+        .await;
+    let [file, object] = ["/files/plan.txt", "/workspace/kept"].map(|rest| session.path(rest));
+    ana.delete(&file).await.expect(200);
+    ana.delete(&object).await.expect(200);
     ana.published("num", &service("z <- 1", &[], &[("z", "numeric")]))
         .await;
     ana.patch("/services/num/v1", &json!({"description": "new"}))
@@ -84,6 +90,8 @@ async fn what_is_done_and_refused_is_recorded() {
         ],
         ["sign_in", "done", "200", "ana", ""],
         ["open_session", "done", "201", "ana", &session_path],
+        ["delete_file", "done", "200", "ana", &file],
+        ["delete_object", "done", "200", "ana", &object],
         ["publish", "done", "201", "ana", "/services/num/v1"],
         ["change_service", "done", "200", "ana", "/services/num/v1"],
         ["refusal", "refused", "403", "ana", "/users"],

@@ -239,6 +239,14 @@ async fn a_refresh_token_that_comes_a_second_time_ends_its_sign_in() {
         ["sign_out admin: a refresh token came a second time"]
     );
 
+    // To sign out with one ends it just the same.
+    let third = Pair::begin(house.apis[0].addr).await;
+    third.renew().await;
+    let client = Client::anonymous(house.apis[0].addr);
+    let spent = format!("/login/refreshToken?refreshToken={}", third.refresh);
+    client.delete(&spent).await.error(401);
+    assert_eq!(records_by(&house, "(warren)", 2).await.len(), 2);
+
     // Nobody can tell which of two that come at once is the thief.
     let pair = Pair::begin(house.apis[0].addr).await;
     let (one, other) = tokio::join!(pair.try_renew(), pair.try_renew());

@@ -8,7 +8,6 @@ use warren_common::id::PrincipalId;
 use warren_common::model::{AuditEvent, AuditOutcome, Role};
 use warren_common::store::audit::Record;
 use warren_common::store::principals::News;
-use warren_common::store::tokens::Revoked;
 use warren_common::telemetry::TraceContext;
 
 use crate::app::Shared;
@@ -41,15 +40,6 @@ impl From<&Caller> for Who {
         Self {
             id: Some(caller.id),
             name: caller.name.clone(),
-        }
-    }
-}
-
-impl From<Revoked> for Who {
-    fn from(revoked: Revoked) -> Self {
-        Self {
-            id: Some(revoked.principal),
-            name: revoked.name,
         }
     }
 }

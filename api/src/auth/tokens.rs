@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 use warren_common::id::{FamilyId, PrincipalId};
 use warren_common::model::AuditEvent;
-use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo, Revoked};
+use warren_common::store::tokens::{self, FamilyState, Grant, Lives, Proof, ReadTo};
 use warren_common::store::{Db, DbError, keys, principals};
 
 use self::claims::{Claims, Verified, WARREN};
@@ -191,31 +191,31 @@ impl Tokens {
         let (fresh, hash) = refresh_token()?;
         let renewed = tokens::renew(&self.db, &self.source, &spent, &hash, self.lives).await?;
         let Some(grant) = renewed else {
-            if let Some(revoked) = self.revoke_by(&spent, true).await? {
-                notes.aside = Some(Aside {
-                    event: AuditEvent::SignOut,
-                    by: WARREN.to_owned(),
-                    target: format!("{}: a refresh token came a second time", revoked.name),
-                });
-                notes.who = Some(revoked.into());
-            }
+            self.revoke_by(&spent, true, notes).await?;
             return Err(BAD_REFRESH);
         };
         self.changed(grant.family, Some(grant.generation));
         self.pair(&grant, fresh)
     }
 
-    /// Ends the sign-in that a refresh token descends from, and says whose it was.
-    pub async fn revoke(&self, refresh: &str) -> Result<Who, ApiError> {
-        let ended = self.revoke_by(&hash_of(refresh), false).await?;
-        let ended = ended.filter(|revoked| revoked.by_live_token);
-        Ok(ended.ok_or(BAD_REFRESH)?.into())
+    /// Ends the sign-in that a refresh token descends from; `notes` says whose. An error when the token could not be exchanged any more.
+    pub async fn revoke(&self, refresh: &str, notes: &mut Notes) -> Result<(), ApiError> {
+        if self.revoke_by(&hash_of(refresh), false, notes).await? {
+            Ok(())
+        } else {
+            Err(BAD_REFRESH)
+        }
     }
 
-    /// Whose sign-in was ended, and whether by a token that could still be exchanged.
-    async fn revoke_by(&self, hash: &[u8], only_spent: bool) -> Result<Option<Revoked>, ApiError> {
+    /// True when a sign-in was ended by a token that could still be exchanged.
+    async fn revoke_by(
+        &self,
+        hash: &[u8],
+        only_spent: bool,
+        notes: &mut Notes,
+    ) -> Result<bool, ApiError> {
         let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
-            return Ok(None);
+            return Ok(false);
         };
         self.changed(revoked.family, None);
         if !revoked.by_live_token {
@@ -223,8 +223,17 @@ impl Tokens {
                 family = %revoked.family,
                 "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
             );
+            notes.aside = Some(Aside {
+                event: AuditEvent::SignOut,
+                by: WARREN.to_owned(),
+                target: format!("{}: a refresh token came a second time", revoked.name),
+            });
         }
-        Ok(Some(revoked))
+        notes.who = Some(Who {
+            id: Some(revoked.principal),
+            name: revoked.name,
+        });
+        Ok(revoked.by_live_token)
     }
 
     /// Takes note at once of what this node has changed. For how long it is of interest is read with what others changed.

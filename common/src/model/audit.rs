@@ -21,6 +21,10 @@ words! {
         ChangeService = "change_service",
         /// A version of a service was deleted.
         DeleteService = "delete_service",
+        /// A file of a session was deleted by its owner.
+        DeleteFile = "delete_file",
+        /// An object of a session's workspace was deleted by its owner.
+        DeleteObject = "delete_object",
         /// A snapshot was deleted.
         DeleteSnapshot = "delete_snapshot",
         /// A batch was deleted.

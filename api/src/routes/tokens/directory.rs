@@ -64,7 +64,7 @@ pub(super) async fn look_again(
     let identity = directory.look_up(&subject).await?;
     let role = identity.and_then(|identity| app.config.role_groups.role_of(&identity.groups));
     let Some(role) = role else {
-        notes.who = Some(app.tokens.revoke(refresh).await?);
+        app.tokens.revoke(refresh, notes).await?;
         notes.aside = Some(Aside {
             event: AuditEvent::SignOut,
             by: principals::LDAP.to_owned(),

@@ -1,13 +1,14 @@
 //! `DELETE /login/refreshToken`, and the same with the token in the path, as clients that 9.0.1 generated have it.
 
+use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::SignsInHere;
-use crate::app::Shared;
-use crate::audit::Who;
+use crate::app::{App, Shared};
+use crate::audit::Notes;
 use crate::error::ApiError;
 use crate::extract::Params;
 
@@ -27,11 +28,10 @@ pub async fn by_query(
     _here: SignsInHere,
     State(app): State<Shared>,
     Params(revocation): Params<Revocation>,
-) -> Result<(Extension<Who>, Json<Revoked>), ApiError> {
+) -> Result<Response, ApiError> {
     let missing = || ApiError::BadRequest("the query must have refreshToken".to_owned());
     let token = revocation.refresh_token.ok_or_else(missing)?;
-    let who = app.tokens.revoke(&token).await?;
-    Ok((Extension(who), Json(Revoked {})))
+    Ok(revoke(&app, &token).await)
 }
 
 /// Ends the sign-in of the token in the path.
@@ -39,8 +39,15 @@ pub async fn by_path(
     _here: SignsInHere,
     State(app): State<Shared>,
     token: Result<Path<String>, PathRejection>,
-) -> Result<(Extension<Who>, Json<Revoked>), ApiError> {
+) -> Result<Response, ApiError> {
     let Path(token) = token.map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
-    let who = app.tokens.revoke(&token).await?;
-    Ok((Extension(who), Json(Revoked {})))
+    Ok(revoke(&app, &token).await)
+}
+
+async fn revoke(app: &App, token: &str) -> Response {
+    let mut notes = Notes::default();
+    let revoked = app.tokens.revoke(token, &mut notes).await;
+    let mut response = revoked.map(|()| Json(Revoked {})).into_response();
+    notes.attach(&mut response);
+    response
 }
