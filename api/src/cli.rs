@@ -10,9 +10,8 @@ use std::time::Duration;
 use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 use tokio::net::TcpListener;
 use warren_common::config::{DatabaseConfig, TelemetryConfig};
-use warren_common::model::{AuditEvent, Role};
+use warren_common::model::AuditEvent;
 use warren_common::stop::Stop;
-use warren_common::store::principals;
 use warren_common::telemetry;
 
 use crate::auth::tokens::rotate_keys;
@@ -37,9 +36,9 @@ enum Task {
     Serve(Box<ApiConfig>),
     /// Bring the schema up to date and leave
     Migrate(MigrateConfig),
-    /// Manage local users
+    /// Manage users
     #[command(subcommand)]
-    Users(UsersTask),
+    Users(users::UsersTask),
     /// Manage the keys that sign access tokens
     #[command(subcommand)]
     Keys(KeysTask),
@@ -58,24 +57,6 @@ struct MigrateConfig {
 }
 
 #[derive(Debug, Subcommand)]
-enum UsersTask {
-    /// Add a user; the password is asked for, or read from the first line of the input
-    Add(NewUser),
-    /// Show the users
-    List(ListUsers),
-    /// Refuse a user from now on, and end its sign-ins
-    Disable(AnyUser),
-    /// Let a user that was disabled sign in again
-    Enable(AnyUser),
-    /// Set another password, read as by add, and end the sign-ins with the one before
-    SetPassword(OneUser),
-    /// Give a user another role, also where it is signed in
-    SetRole(UserRole),
-    /// Remove a user for good; what it owns is kept, and nobody else gets its name
-    Delete(OneUser),
-}
-
-#[derive(Debug, Subcommand)]
 enum KeysTask {
     /// Sign with a new key from now on; nobody has to sign in again
     Rotate(RotateKeys),
@@ -84,67 +65,6 @@ enum KeysTask {
 /// Whose keys.
 #[derive(Debug, Args)]
 struct RotateKeys {
-    #[command(flatten)]
-    database: DatabaseConfig,
-    #[command(flatten)]
-    telemetry: TelemetryConfig,
-}
-
-/// Whom it is about.
-#[derive(Debug, Args)]
-struct OneUser {
-    /// Name that the user signs in with
-    name: String,
-    #[command(flatten)]
-    database: DatabaseConfig,
-    #[command(flatten)]
-    telemetry: TelemetryConfig,
-}
-
-/// Whom it is about, wherever that one signs in.
-#[derive(Debug, Args)]
-struct AnyUser {
-    #[command(flatten)]
-    user: OneUser,
-    #[command(flatten)]
-    from: Source,
-}
-
-/// Who vouches for users.
-#[derive(Debug, Args)]
-struct Source {
-    /// Who vouches for the user: local, ldap, or openid: and the issuer, as the audit writes them
-    #[arg(long, default_value = principals::LOCAL)]
-    source: String,
-}
-
-/// Who is added.
-#[derive(Debug, Args)]
-struct NewUser {
-    #[command(flatten)]
-    user: OneUser,
-    /// What the user may do: reader, contributor or owner
-    #[arg(long, default_value = "contributor")]
-    role: Role,
-}
-
-/// Who gets which role.
-#[derive(Debug, Args)]
-struct UserRole {
-    #[command(flatten)]
-    user: OneUser,
-    /// What the user may do: reader, contributor or owner
-    role: Role,
-}
-
-/// How they are shown.
-#[derive(Debug, Args)]
-struct ListUsers {
-    /// As JSON, for programs
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    from: Source,
     #[command(flatten)]
     database: DatabaseConfig,
     #[command(flatten)]
@@ -204,7 +124,10 @@ fn perform(task: Task) -> Result<(), CliError> {
             config.admin.validate()?;
             errand(async { Ok(prepare_database(&config.database, &config.admin).await?) }).map(drop)
         }
-        Task::Users(task) => manage_users(task),
+        Task::Users(task) => {
+            telemetry::start(task.telemetry())?;
+            errand(async { Ok(task.perform().await?) })
+        }
         Task::Keys(KeysTask::Rotate(keys)) => {
             telemetry::start(&keys.telemetry)?;
             errand(async {
@@ -217,51 +140,6 @@ fn perform(task: Task) -> Result<(), CliError> {
         }
         Task::Probe(listen) => Ok(transport::ask_ready(&listen)?),
     }
-}
-
-fn manage_users(task: UsersTask) -> Result<(), CliError> {
-    let (UsersTask::Add(NewUser {
-        user: OneUser { telemetry, .. },
-        ..
-    })
-    | UsersTask::SetRole(UserRole {
-        user: OneUser { telemetry, .. },
-        ..
-    })
-    | UsersTask::Disable(AnyUser {
-        user: OneUser { telemetry, .. },
-        ..
-    })
-    | UsersTask::Enable(AnyUser {
-        user: OneUser { telemetry, .. },
-        ..
-    })
-    | UsersTask::List(ListUsers { telemetry, .. })
-    | UsersTask::SetPassword(OneUser { telemetry, .. })
-    | UsersTask::Delete(OneUser { telemetry, .. })) = &task;
-    telemetry::start(telemetry)?;
-    errand(async {
-        let done = match task {
-            UsersTask::Add(NewUser { user, role }) => {
-                users::add(&user.name, role, &user.database).await
-            }
-            UsersTask::SetRole(UserRole { user, role }) => {
-                users::set_role(&user.name, role, &user.database).await
-            }
-            UsersTask::List(list) => {
-                users::list(&list.from.source, list.json, &list.database).await
-            }
-            UsersTask::Disable(AnyUser { user, from }) => {
-                users::allow(&from.source, &user.name, false, &user.database).await
-            }
-            UsersTask::Enable(AnyUser { user, from }) => {
-                users::allow(&from.source, &user.name, true, &user.database).await
-            }
-            UsersTask::SetPassword(user) => users::set_password(&user.name, &user.database).await,
-            UsersTask::Delete(user) => users::delete(&user.name, &user.database).await,
-        };
-        Ok(done?)
-    })
 }
 
 /// Does something short.

@@ -1,4 +1,4 @@
-//! `users`: users, as an operator manages them.
+//! Users, as an operator manages them.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -9,7 +9,7 @@ use warren_common::model::{AuditEvent, Role};
 use warren_common::store::principals::{Change, Changed, ListedUser};
 use warren_common::store::{Db, DbError, principals};
 
-use super::record::{NotRecorded, record};
+use super::super::record::{NotRecorded, record};
 use crate::auth::password::{HashError, hash};
 use crate::auth::password_rules::{UnfitPassword, judge};
 use crate::auth::user_name::{self, UnfitName};
@@ -18,7 +18,7 @@ use crate::start::{StartError, prepare_database};
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UsersError {
+pub(in crate::cli) enum UsersError {
     #[error(transparent)]
     BadName(#[from] UnfitName),
     #[error("the password {0}")]
