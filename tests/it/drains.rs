@@ -165,3 +165,16 @@ async fn a_worker_drained_under_load_loses_no_job() {
     let summary = load.seen().await.check(&house).await;
     assert_eq!(summary.lost(), 0, "{summary}");
 }
+
+/// Whoever reads the log must not take a stop for a loss.
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_ends_without_an_error_in_its_log() {
+    let mut house = house("600", &[]).await;
+    let session = house.admin().await.open_session().await;
+    assert_eq!(session.prints("cat('here')").await, "here");
+    house.workers[0].process.signal("TERM").await;
+    assert!(house.workers[0].process.ended().await.success());
+    let log = house.workers[0].process.log_text();
+    assert!(log.contains("finish what runs"), "{log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -109,6 +109,8 @@ pub(super) struct Parent {
     pub(super) hello: Hello,
     orders: mpsc::UnboundedSender<Order>,
     children: Arc<AtomicUsize>,
+    /// It is to end.
+    let_go: Arc<AtomicBool>,
 }
 
 impl Parent {
@@ -147,8 +149,10 @@ impl Parent {
         };
         let (orders, inbox) = mpsc::unbounded_channel();
         let children = Arc::new(AtomicUsize::new(0));
+        let let_go = Arc::new(AtomicBool::new(false));
         let task = Task {
             control,
+            let_go: Arc::clone(&let_go),
             orders: orders.downgrade(),
             forking: HashMap::new(),
             twinning: HashMap::new(),
@@ -162,7 +166,13 @@ impl Parent {
             hello,
             orders,
             children,
+            let_go,
         })
+    }
+
+    /// Nobody wants it any more: that it ends is no loss from now on.
+    pub(super) fn let_go(&self) {
+        self.let_go.store(true, Ordering::Relaxed);
     }
 
     /// Forks a child, which is not ready yet.
@@ -302,6 +312,7 @@ const KEPT: &[&str] = &[
 
 struct Task {
     control: Control,
+    let_go: Arc<AtomicBool>,
     /// For the children, who ask for their own death; weak, so that the task ends with its [`Parent`] and children.
     orders: mpsc::WeakUnboundedSender<Order>,
     forking: HashMap<u64, (PathBuf, oneshot::Sender<Result<Child, HostError>>)>,
@@ -334,7 +345,11 @@ impl Task {
             self.count
                 .store(self.living.len() + self.forking.len(), Ordering::Relaxed);
             if let Err(error) = done {
-                tracing::error!(error = %error, "An R host is lost, and every session of it");
+                if self.let_go.load(Ordering::Relaxed) {
+                    tracing::debug!("An R host has ended, and every session of it");
+                } else {
+                    tracing::error!(error = %error, "An R host is lost, and every session of it");
+                }
                 inbox.close();
                 return self.give_up().await;
             }

@@ -150,9 +150,13 @@ impl Pool {
 
     /// Lets go of everything: ready children and parents, and with them whatever still runs.
     pub fn close(&self) {
+        // The origin takes its twins with it, whichever is heard of first.
+        let origin = lock(&self.origin).take();
+        let parents = std::mem::take(&mut *lock(&self.parents));
+        for parent in parents.iter().flatten().chain(&origin) {
+            parent.let_go();
+        }
         lock(&self.ready).clear();
-        lock(&self.parents).clear();
-        lock(&self.origin).take();
     }
 
     async fn fork(&self, purpose: Purpose) -> Result<Child, HostError> {
