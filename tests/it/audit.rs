@@ -185,3 +185,32 @@ async fn old_records_are_removed() {
     })
     .await;
 }
+
+/// Nobody gets past a record by not waiting for the answer.
+#[tokio::test]
+async fn what_nobody_waits_for_is_recorded_all_the_same() {
+    let house = Builder::new()
+        .workers(0)
+        .env("WARREN_OPEN_WAIT_SECONDS", "2")
+        .build()
+        .await;
+    let client = house.admin().await;
+    let open = client.request(Method::POST, "/sessions").json(&json!({}));
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.try_send(open).await }
+    });
+    wait::until("the session waits for a worker", async || {
+        let opening = "SELECT count(*) FROM sessions WHERE state = 'opening'";
+        (house.sql_value(opening).await == "1").then_some(())
+    })
+    .await;
+    asking.abort();
+    let records = records(&house, 2).await;
+    assert_eq!(
+        records[1][..4],
+        record(["open_session", "failed", "503", "admin", ""])[..4]
+    );
+    let closed = "SELECT count(*) FROM sessions WHERE state = 'closed'";
+    assert_eq!(house.sql_value(closed).await, "1");
+}

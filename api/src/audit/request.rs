@@ -1,18 +1,25 @@
 //! The record of a request.
 
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Extensions, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
 use warren_common::id::PrincipalId;
 use warren_common::model::{AuditEvent, AuditOutcome, Role};
 use warren_common::store::audit::Record;
 use warren_common::store::principals::News;
 use warren_common::telemetry::TraceContext;
 
+use super::Audit;
 use crate::app::Shared;
 use crate::auth::Caller;
+use crate::error::ApiError;
 use crate::transport::client::ClientAddress;
+use crate::transport::requests::Place;
 
 /// The longest text of a record, in characters.
 const LONGEST: usize = 512;
@@ -44,7 +51,7 @@ impl From<&Caller> for Who {
     }
 }
 
-/// What a directory or a provider said by the way of whoever a request is from: an extension of an answer, and a record of its own.
+/// What a directory, a provider or Warren itself changed by the way of whoever a request is from: a record of its own.
 #[derive(Debug, Clone)]
 pub struct Aside {
     /// What changed.
@@ -56,39 +63,87 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// What groups changed of somebody, if they did.
-    pub fn of(news: Option<News>, source: &str, subject: &str, role: Role) -> Option<Self> {
+    /// What groups changed of somebody.
+    pub fn of(news: News, source: &str, subject: &str, role: Role) -> Self {
         let role = role.word();
-        let (event, target) = match news? {
+        let (event, target) = match news {
             News::Added => (AuditEvent::AddUser, format!("{subject} as {role}")),
             News::Role => (AuditEvent::ChangeUser, format!("{subject}: role {role}")),
         };
-        Some(Self {
+        Self {
             event,
             by: source.to_owned(),
             target,
-        })
+        }
+    }
+}
+
+/// Where a request comes from, and what it is called by.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    address: Option<ClientAddress>,
+    trace: Option<TraceContext>,
+}
+
+impl Origin {
+    /// That of the request with these extensions.
+    pub fn of(extensions: &Extensions) -> Self {
+        Self {
+            address: extensions.get().copied(),
+            trace: extensions.get().copied(),
+        }
+    }
+
+    fn record(self, event: AuditEvent, outcome: AuditOutcome) -> Record {
+        Record {
+            address: self.address.map(|ClientAddress(address)| address),
+            request_id: self.trace.map(TraceContext::request_id),
+            ..Record::new(event, outcome)
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
     }
 }
 
 /// What is found out on the way about whoever a request is from, also when it comes to be refused.
-#[derive(Debug, Default)]
-pub struct Notes {
+pub struct Notes<'a> {
+    audit: &'a Audit,
+    origin: Origin,
     /// Who that is.
     pub who: Option<Who>,
-    /// What changed of that one.
-    pub aside: Option<Aside>,
 }
 
-impl Notes {
-    /// Goes into the record of a request with its answer.
-    pub fn attach(self, response: &mut Response) {
+impl<'a> Notes<'a> {
+    /// Of a request from there; nothing is known yet.
+    pub fn new(audit: &'a Audit, origin: Origin) -> Self {
+        Self {
+            audit,
+            origin,
+            who: None,
+        }
+    }
+
+    /// Records it at once: it has happened, whether anybody waits for the answer or not.
+    pub fn aside(&self, aside: &Aside) {
+        self.audit.record(Record {
+            name: Some(shortened(&format!("({})", aside.by))),
+            target: Some(shortened(&aside.target)),
+            ..self.origin.record(aside.event, AuditOutcome::Done)
+        });
+    }
+
+    /// The answer, for the record of the request to say who it was from.
+    pub fn attach(self, mut response: Response) -> Response {
         if let Some(who) = self.who {
             response.extensions_mut().insert(who);
         }
-        if let Some(aside) = self.aside {
-            response.extensions_mut().insert(aside);
-        }
+        response
     }
 }
 
@@ -102,29 +157,40 @@ pub async fn around(
     request: Request,
     next: Next,
 ) -> Response {
-    let address = request.extensions().get::<ClientAddress>().copied();
-    let trace = request.extensions().get::<TraceContext>().copied();
+    let origin = Origin::of(request.extensions());
     let uri = in_path.then(|| request.uri().clone());
-    let response = next.run(request).await;
-    let of_request = |event, outcome| Record {
-        address: address.map(|ClientAddress(address)| address),
-        request_id: trace.map(TraceContext::request_id),
-        ..Record::new(event, outcome)
+    let Noted::As(event) = noted else {
+        let response = next.run(request).await;
+        if matches!(
+            response.status(),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        ) {
+            let refusal = answered(&response, AuditEvent::Refusal, origin, uri.as_ref());
+            app.audit.record(refusal);
+        }
+        return response;
     };
-    if let Some(aside) = response.extensions().get::<Aside>() {
-        app.audit.record(Record {
-            name: Some(shortened(&format!("({})", aside.by))),
-            target: Some(shortened(&aside.target)),
-            ..of_request(aside.event, AuditOutcome::Done)
-        });
+    // It goes on to its end also when the caller goes away: nobody gets past the record by not waiting for the answer.
+    let place = request.extensions().get::<Place>().cloned();
+    let task = async move {
+        let response = next.run(request).await;
+        app.audit
+            .record(answered(&response, event, origin, uri.as_ref()));
+        drop(place);
+        response
+    };
+    match tokio::spawn(task.in_current_span()).await {
+        Ok(response) => response,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_stopped) => ApiError::unavailable("this node is stopping").into_response(),
+        },
     }
+}
+
+/// The record of a request that was answered so.
+fn answered(response: &Response, event: AuditEvent, origin: Origin, uri: Option<&Uri>) -> Record {
     let status = response.status();
-    let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    let event = match noted {
-        Noted::As(event) => event,
-        Noted::Refusals if is_refused => AuditEvent::Refusal,
-        Noted::Refusals => return response,
-    };
     let who = response.extensions().get::<Who>();
     let told = response.extensions().get::<Target>();
     let target = match (told, uri) {
@@ -132,14 +198,13 @@ pub async fn around(
         (None, Some(uri)) => Some(shortened(uri.path())),
         (None, None) => None,
     };
-    app.audit.record(Record {
+    Record {
         status: Some(status.as_u16()),
         principal: who.and_then(|who| who.id),
         name: who.map(|who| shortened(&who.name)),
         target,
-        ..of_request(event, outcome(status))
-    });
-    response
+        ..origin.record(event, outcome(status))
+    }
 }
 
 fn outcome(status: StatusCode) -> AuditOutcome {

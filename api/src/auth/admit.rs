@@ -12,7 +12,7 @@ use warren_common::telemetry::metrics;
 use super::Caller;
 use super::policy::{Action, Whose, permits};
 use crate::app::Shared;
-use crate::audit::Notes;
+use crate::audit::{Notes, Origin};
 use crate::error::ApiError;
 
 /// What a route asks of whoever calls it.
@@ -35,18 +35,17 @@ pub async fn admit(
     next: Next,
 ) -> Response {
     let began = Instant::now();
-    let mut notes = Notes::default();
+    let mut notes = Notes::new(&app.audit, Origin::of(request.extensions()));
     let caller = authenticate(&app, request.headers(), action, &mut notes).await;
     metrics().authenticated(began.elapsed());
-    let mut response = match caller {
+    let response = match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => refused.into_response(),
     };
-    notes.attach(&mut response);
-    response
+    notes.attach(response)
 }
 
 /// Who calls, if what it wants is permitted.
@@ -54,7 +53,7 @@ async fn authenticate(
     app: &Shared,
     headers: &HeaderMap,
     action: Action,
-    notes: &mut Notes,
+    notes: &mut Notes<'_>,
 ) -> Result<Caller, ApiError> {
     let token = bearer(headers).ok_or(NO_TOKEN)?;
     let caller = match &app.openid {

@@ -67,7 +67,7 @@ impl OpenId {
         &self,
         token: &str,
         tokens: &Tokens,
-        notes: &mut Notes,
+        notes: &mut Notes<'_>,
     ) -> Result<Caller, ApiError> {
         let verified = self.verified(token, notes).await?;
         let Verified {
@@ -80,7 +80,7 @@ impl OpenId {
     }
 
     /// What a token comes to. Only one that is new here, or was before the keys changed, costs a signature and a look at the database.
-    async fn verified(&self, token: &str, notes: &mut Notes) -> Result<Verified, ApiError> {
+    async fn verified(&self, token: &str, notes: &mut Notes<'_>) -> Result<Verified, ApiError> {
         let now = Utc::now().timestamp();
         let fingerprint = fingerprint(token);
         let key_changes = self.provider.key_changes();
@@ -98,7 +98,9 @@ impl OpenId {
             id: Some(principal.id),
             name: subject.clone(),
         });
-        notes.aside = Aside::of(principal.news, &self.source, &subject, role);
+        if let Some(news) = principal.news {
+            notes.aside(&Aside::of(news, &self.source, &subject, role));
+        }
         if principal.standing.disabled {
             return Err(disabled());
         }

@@ -186,7 +186,7 @@ impl Tokens {
     }
 
     /// Exchanges a refresh token for the next pair. One that comes a second time ends its sign-in, and `notes` says whose.
-    pub async fn renew(&self, refresh: &str, notes: &mut Notes) -> Result<Pair, ApiError> {
+    pub async fn renew(&self, refresh: &str, notes: &mut Notes<'_>) -> Result<Pair, ApiError> {
         let spent = hash_of(refresh);
         let (fresh, hash) = refresh_token()?;
         let renewed = tokens::renew(&self.db, &self.source, &spent, &hash, self.lives).await?;
@@ -199,7 +199,7 @@ impl Tokens {
     }
 
     /// Ends the sign-in that a refresh token descends from; `notes` says whose. An error when the token could not be exchanged any more.
-    pub async fn revoke(&self, refresh: &str, notes: &mut Notes) -> Result<(), ApiError> {
+    pub async fn revoke(&self, refresh: &str, notes: &mut Notes<'_>) -> Result<(), ApiError> {
         if self.revoke_by(&hash_of(refresh), false, notes).await? {
             Ok(())
         } else {
@@ -212,7 +212,7 @@ impl Tokens {
         &self,
         hash: &[u8],
         only_spent: bool,
-        notes: &mut Notes,
+        notes: &mut Notes<'_>,
     ) -> Result<bool, ApiError> {
         let Some(revoked) = tokens::revoke(&self.db, hash, only_spent).await? else {
             return Ok(false);
@@ -223,7 +223,7 @@ impl Tokens {
                 family = %revoked.family,
                 "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
             );
-            notes.aside = Some(Aside {
+            notes.aside(&Aside {
                 event: AuditEvent::SignOut,
                 by: WARREN.to_owned(),
                 target: format!("{}: a refresh token came a second time", revoked.name),
@@ -256,7 +256,7 @@ impl Tokens {
     }
 
     /// Whose token it is, and what that may do now. `notes` says whose it is also when it is not valid any more.
-    pub async fn verify(&self, token: &str, notes: &mut Notes) -> Result<Caller, ApiError> {
+    pub async fn verify(&self, token: &str, notes: &mut Notes<'_>) -> Result<Caller, ApiError> {
         let Verified {
             caller,
             revision,
@@ -294,7 +294,7 @@ impl Tokens {
     }
 
     /// What a token says, if one of our keys signed it and it has not expired.
-    async fn signed(&self, token: &str, notes: &mut Notes) -> Result<Verified, ApiError> {
+    async fn signed(&self, token: &str, notes: &mut Notes<'_>) -> Result<Verified, ApiError> {
         let now = Utc::now().timestamp();
         let fingerprint = fingerprint(token);
         if let Some(verified) = self.verified.find(&fingerprint, now) {

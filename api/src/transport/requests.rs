@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::ApiError;
 
@@ -26,17 +26,31 @@ impl Requests {
     }
 }
 
+/// The place of a request, among its extensions, for whoever goes on with it when its caller has gone away.
+#[derive(Clone)]
+pub struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
 /// Refuses at once what finds no place.
 pub async fn limit(
     State(Requests(places)): State<Requests>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if request.uri().path().starts_with(HEALTH) {
         return next.run(request).await;
     }
-    match places.try_acquire() {
-        Ok(_place) => next.run(request).await,
+    match places.try_acquire_owned() {
+        Ok(permit) => {
+            let place = Place {
+                _permit: Arc::new(permit),
+            };
+            request.extensions_mut().insert(place.clone());
+            let response = next.run(request).await;
+            drop(place);
+            response
+        }
         Err(_none_free) => ApiError::Busy.into_response(),
     }
 }

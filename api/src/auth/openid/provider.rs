@@ -144,7 +144,7 @@ impl Provider {
     pub async fn verify(
         &self,
         token: &str,
-        notes: &mut Notes,
+        notes: &mut Notes<'_>,
     ) -> Result<(Identity, i64), VerifyError> {
         let header = self.header(token)?;
         // Nobody is asked for the keys of another issuer's tokens.

@@ -20,7 +20,7 @@ pub(super) async fn sign_in(
     directory: &Directory,
     login: Login,
     address: IpAddr,
-    notes: &mut Notes,
+    notes: &mut Notes<'_>,
 ) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&compared(&username), address);
@@ -43,7 +43,9 @@ pub(super) async fn sign_in(
     };
     let principal = principals::seen(&app.db, principals::LDAP, &identity.subject, role).await?;
     known.id = Some(principal.id);
-    notes.aside = Aside::of(principal.news, principals::LDAP, &identity.subject, role);
+    if let Some(news) = principal.news {
+        notes.aside(&Aside::of(news, principals::LDAP, &identity.subject, role));
+    }
     let pair = app.tokens.begin(principal.id, Proof::Directory).await?;
     // None when Warren itself refuses the principal.
     pair.ok_or(WRONG)
@@ -55,7 +57,7 @@ pub(super) async fn look_again(
     app: &App,
     directory: &Directory,
     refresh: &str,
-    notes: &mut Notes,
+    notes: &mut Notes<'_>,
 ) -> Result<(), ApiError> {
     let Some(subject) = app.tokens.subject_of(refresh).await? else {
         // The renewal itself says what is wrong with the token.
@@ -65,7 +67,7 @@ pub(super) async fn look_again(
     let role = identity.and_then(|identity| app.config.role_groups.role_of(&identity.groups));
     let Some(role) = role else {
         app.tokens.revoke(refresh, notes).await?;
-        notes.aside = Some(Aside {
+        notes.aside(&Aside {
             event: AuditEvent::SignOut,
             by: principals::LDAP.to_owned(),
             target: format!("{subject}: gone, or in no group with a role"),
@@ -77,7 +79,9 @@ pub(super) async fn look_again(
         id: Some(principal.id),
         name: subject.clone(),
     });
-    notes.aside = Aside::of(principal.news, principals::LDAP, &subject, role);
+    if let Some(news) = principal.news {
+        notes.aside(&Aside::of(news, principals::LDAP, &subject, role));
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use warren_common::store::tokens::Proof;
 
 use super::{AccessTokenResponse, SignsInHere, directory};
 use crate::app::{App, Shared};
-use crate::audit::{Notes, Who};
+use crate::audit::{Notes, Origin, Who};
 use crate::auth::throttle::Attempt;
 use crate::auth::tokens::Pair;
 use crate::error::ApiError;
@@ -33,19 +33,17 @@ pub async fn login(
     _here: SignsInHere,
     State(app): State<Shared>,
     ClientAddress(address): ClientAddress,
+    origin: Origin,
     SmallBody(login): SmallBody<Login>,
 ) -> Response {
     // A name that nobody has is not recorded: it may be a password that was typed in the wrong place.
-    let mut notes = Notes::default();
+    let mut notes = Notes::new(&app.audit, origin);
     let signed_in = match &app.directory {
         Some(directory) => directory::sign_in(&app, directory, login, address, &mut notes).await,
         None => sign_in(&app, login, address, &mut notes).await,
     };
-    let mut response = signed_in
-        .map(|pair| Json(AccessTokenResponse::from(pair)))
-        .into_response();
-    notes.attach(&mut response);
-    response
+    let tokens = signed_in.map(|pair| Json(AccessTokenResponse::from(pair)));
+    notes.attach(tokens.into_response())
 }
 
 /// Signs a local user in. `notes` says whose name it is, whether the password fits or not.
@@ -53,7 +51,7 @@ async fn sign_in(
     app: &App,
     login: Login,
     address: IpAddr,
-    notes: &mut Notes,
+    notes: &mut Notes<'_>,
 ) -> Result<Pair, ApiError> {
     let Login { username, password } = login;
     let attempt = Attempt::new(&username, address);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{AccessTokenResponse, SignsInHere, directory};
 use crate::app::{App, Shared};
-use crate::audit::Notes;
+use crate::audit::{Notes, Origin};
 use crate::auth::tokens::Pair;
 use crate::error::ApiError;
 use crate::extract::SmallBody;
@@ -23,18 +23,16 @@ pub struct Renewal {
 pub async fn renew(
     _here: SignsInHere,
     State(app): State<Shared>,
+    origin: Origin,
     SmallBody(renewal): SmallBody<Renewal>,
 ) -> Response {
-    let mut notes = Notes::default();
+    let mut notes = Notes::new(&app.audit, origin);
     let renewed = exchange(&app, &renewal.refresh_token, &mut notes).await;
-    let mut response = renewed
-        .map(|pair| Json(AccessTokenResponse::from(pair)))
-        .into_response();
-    notes.attach(&mut response);
-    response
+    let tokens = renewed.map(|pair| Json(AccessTokenResponse::from(pair)));
+    notes.attach(tokens.into_response())
 }
 
-async fn exchange(app: &App, refresh: &str, notes: &mut Notes) -> Result<Pair, ApiError> {
+async fn exchange(app: &App, refresh: &str, notes: &mut Notes<'_>) -> Result<Pair, ApiError> {
     if let Some(directory) = &app.directory {
         directory::look_again(app, directory, refresh, notes).await?;
     }

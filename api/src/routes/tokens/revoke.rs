@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SignsInHere;
 use crate::app::{App, Shared};
-use crate::audit::Notes;
+use crate::audit::{Notes, Origin};
 use crate::error::ApiError;
 use crate::extract::Params;
 
@@ -27,27 +27,27 @@ pub struct Revoked {}
 pub async fn by_query(
     _here: SignsInHere,
     State(app): State<Shared>,
+    origin: Origin,
     Params(revocation): Params<Revocation>,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::BadRequest("the query must have refreshToken".to_owned());
     let token = revocation.refresh_token.ok_or_else(missing)?;
-    Ok(revoke(&app, &token).await)
+    Ok(revoke(&app, origin, &token).await)
 }
 
 /// Ends the sign-in of the token in the path.
 pub async fn by_path(
     _here: SignsInHere,
     State(app): State<Shared>,
+    origin: Origin,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(token) = token.map_err(|rejection| ApiError::BadRequest(rejection.body_text()))?;
-    Ok(revoke(&app, &token).await)
+    Ok(revoke(&app, origin, &token).await)
 }
 
-async fn revoke(app: &App, token: &str) -> Response {
-    let mut notes = Notes::default();
+async fn revoke(app: &App, origin: Origin, token: &str) -> Response {
+    let mut notes = Notes::new(&app.audit, origin);
     let revoked = app.tokens.revoke(token, &mut notes).await;
-    let mut response = revoked.map(|()| Json(Revoked {})).into_response();
-    notes.attach(&mut response);
-    response
+    notes.attach(revoked.map(|()| Json(Revoked {})).into_response())
 }
