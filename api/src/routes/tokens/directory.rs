@@ -6,7 +6,7 @@ use warren_common::model::AuditEvent;
 use warren_common::store::principals;
 use warren_common::store::tokens::Proof;
 
-use super::login::{Login, WRONG, turn};
+use super::attempt::{Login, WRONG, turn};
 use crate::app::App;
 use crate::audit::{Aside, Notes, Who};
 use crate::auth::ldap::Directory;

@@ -1,7 +1,9 @@
 //! Signing in and out: pairs of an access token and the refresh token that renews it.
 
+mod attempt;
 mod directory;
 pub mod keys;
+mod local;
 pub mod login;
 pub mod renew;
 pub mod revoke;
