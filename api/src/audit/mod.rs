@@ -7,4 +7,4 @@ mod records;
 mod request;
 
 pub use records::{Audit, Records};
-pub use request::{Aside, Noted, Notes, Origin, Target, Who, around};
+pub use request::{Noted, Notes, Origin, Target, Who, around};

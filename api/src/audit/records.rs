@@ -29,9 +29,9 @@ enum Entry {
 /// Takes records.
 pub struct Audit {
     sender: mpsc::Sender<Entry>,
-    /// Of requests for want of a token or of a role.
+    /// Of everything but sign-ins.
     refusals: Mutex<Refusals>,
-    /// Of sign-ins and the like, apart: who floods a node must not hide that he guesses passwords.
+    /// Of sign-ins, apart: who floods a node must not hide that he guesses passwords.
     refused_sign_ins: Mutex<Refusals>,
 }
 
@@ -96,8 +96,8 @@ impl Audit {
     /// Counts a refusal, and says whether it is recorded.
     fn has_room(&self, event: AuditEvent) -> bool {
         let of_its_kind = match event {
-            AuditEvent::Refusal => &self.refusals,
-            _ => &self.refused_sign_ins,
+            AuditEvent::SignIn => &self.refused_sign_ins,
+            _ => &self.refusals,
         };
         let mut refusals = of_its_kind.lock().unwrap_or_else(PoisonError::into_inner);
         let (is_recorded, left_out) = refusals.count(Instant::now());
@@ -197,8 +197,10 @@ mod tests {
     #[tokio::test]
     async fn a_flood_does_not_hide_a_sign_in() {
         let (audit, _records) = Audit::new();
-        for _ in 0..2 * REFUSALS {
-            audit.record(Record::new(AuditEvent::Refusal, AuditOutcome::Refused));
+        for event in [AuditEvent::Refusal, AuditEvent::OpenSession] {
+            for _ in 0..2 * REFUSALS {
+                audit.record(Record::new(event, AuditOutcome::Refused));
+            }
         }
         let before = audit.sender.capacity();
         audit.record(Record::new(AuditEvent::SignIn, AuditOutcome::Refused));

@@ -51,33 +51,6 @@ impl From<&Caller> for Who {
     }
 }
 
-/// What a directory, a provider or Warren itself changed by the way of whoever a request is from: a record of its own.
-#[derive(Debug, Clone)]
-pub struct Aside {
-    /// What changed.
-    pub event: AuditEvent,
-    /// Who said so: the source of the principal.
-    pub by: String,
-    /// Of whom, and what.
-    pub target: String,
-}
-
-impl Aside {
-    /// What groups changed of somebody.
-    pub fn of(news: News, source: &str, subject: &str, role: Role) -> Self {
-        let role = role.word();
-        let (event, target) = match news {
-            News::Added => (AuditEvent::AddUser, format!("{subject} as {role}")),
-            News::Role => (AuditEvent::ChangeUser, format!("{subject}: role {role}")),
-        };
-        Self {
-            event,
-            by: source.to_owned(),
-            target,
-        }
-    }
-}
-
 /// Where a request comes from, and what it is called by.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
@@ -129,13 +102,29 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Records it at once: it has happened, whether anybody waits for the answer or not.
-    pub fn aside(&self, aside: &Aside) {
+    /// Records, at once and apart, what `by` changed on the way: a directory, a provider or Warren itself. It has happened, whether anybody
+    /// waits for the answer or not.
+    pub fn aside(&self, event: AuditEvent, by: &str, target: &str) {
         self.audit.record(Record {
-            name: Some(shortened(&format!("({})", aside.by))),
-            target: Some(shortened(&aside.target)),
-            ..self.origin.record(aside.event, AuditOutcome::Done)
+            name: Some(shortened(&format!("({by})"))),
+            target: Some(shortened(target)),
+            ..self.origin.record(event, AuditOutcome::Done)
         });
+    }
+
+    /// The same of what groups changed of somebody, if they did.
+    pub fn of_groups(&self, news: Option<News>, source: &str, subject: &str, role: Role) {
+        let role = role.word();
+        match news {
+            Some(News::Added) => {
+                self.aside(AuditEvent::AddUser, source, &format!("{subject} as {role}"));
+            }
+            Some(News::Role) => {
+                let what = format!("{subject}: role {role}");
+                self.aside(AuditEvent::ChangeUser, source, &what);
+            }
+            None => {}
+        }
     }
 
     /// The answer, for the record of the request to say who it was from.

@@ -15,7 +15,7 @@ use super::Caller;
 use super::cache::{Cache, fingerprint};
 use super::groups::RoleGroups;
 use super::tokens::Tokens;
-use crate::audit::{Aside, Notes, Who};
+use crate::audit::{Notes, Who};
 use crate::error::ApiError;
 
 /// Finds out whose a provider's token is, and what that may do.
@@ -98,9 +98,7 @@ impl OpenId {
             id: Some(principal.id),
             name: subject.clone(),
         });
-        if let Some(news) = principal.news {
-            notes.aside(&Aside::of(news, &self.source, &subject, role));
-        }
+        notes.of_groups(principal.news, &self.source, &subject, role);
         if principal.standing.disabled {
             return Err(disabled());
         }

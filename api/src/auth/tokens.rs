@@ -23,7 +23,7 @@ use self::keyring::{Keyring, Ours};
 use super::Caller;
 use super::cache::{Cache, fingerprint};
 use super::standings::Standings;
-use crate::audit::{Aside, Notes, Who};
+use crate::audit::{Notes, Who};
 use crate::error::ApiError;
 
 /// Between two reads of the keys that unknown key ids cause.
@@ -223,11 +223,8 @@ impl Tokens {
                 family = %revoked.family,
                 "A refresh token came a second time, so its sign-in was ended: it may have been stolen"
             );
-            notes.aside(&Aside {
-                event: AuditEvent::SignOut,
-                by: WARREN.to_owned(),
-                target: format!("{}: a refresh token came a second time", revoked.name),
-            });
+            let what = format!("{}: a refresh token came a second time", revoked.name);
+            notes.aside(AuditEvent::SignOut, WARREN, &what);
         }
         notes.who = Some(Who {
             id: Some(revoked.principal),

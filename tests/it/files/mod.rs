@@ -15,8 +15,6 @@ use warren_tests::client::Session;
 use warren_tests::{Builder, House, WorkerOptions};
 
 const MIB: usize = 1024 * 1024;
-/// Runs until a file `go` comes.
-const UNTIL_GO: &str = "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)";
 
 /// Bytes of which no two stretches are alike.
 fn pattern(size: usize) -> Vec<u8> {

@@ -99,12 +99,7 @@ pub(super) async fn allow(
     database: &DatabaseConfig,
 ) -> Result<(), UsersError> {
     if source == principals::LOCAL {
-        let wanted = if allowed {
-            Change::Enable
-        } else {
-            Change::Disable
-        };
-        change(name, wanted, database).await?;
+        change(name, Change::letting_in(allowed), database).await?;
     } else {
         let db = open(database).await?;
         if !principals::allow(&db, source, name, allowed).await? {

@@ -32,6 +32,7 @@ where
         return Ok(turn);
     }
     drop(turn);
+    // The delay itself, half a minute at most: it is what slows down whoever guesses.
     let waited = tokio::time::sleep(wait);
     match app.leaving.run_until_cancelled(waited).await {
         Some(()) => Ok(take().await?),

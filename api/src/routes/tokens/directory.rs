@@ -8,7 +8,7 @@ use warren_common::store::tokens::Proof;
 
 use super::attempt::{Login, WRONG, turn};
 use crate::app::App;
-use crate::audit::{Aside, Notes, Who};
+use crate::audit::{Notes, Who};
 use crate::auth::ldap::Directory;
 use crate::auth::throttle::Attempt;
 use crate::auth::tokens::{BAD_REFRESH, Pair};
@@ -43,9 +43,7 @@ pub(super) async fn sign_in(
     };
     let principal = principals::seen(&app.db, principals::LDAP, &identity.subject, role).await?;
     known.id = Some(principal.id);
-    if let Some(news) = principal.news {
-        notes.aside(&Aside::of(news, principals::LDAP, &identity.subject, role));
-    }
+    notes.of_groups(principal.news, principals::LDAP, &identity.subject, role);
     let pair = app.tokens.begin(principal.id, Proof::Directory).await?;
     // None when Warren itself refuses the principal.
     pair.ok_or(WRONG)
@@ -67,11 +65,8 @@ pub(super) async fn look_again(
     let role = identity.and_then(|identity| app.config.role_groups.role_of(&identity.groups));
     let Some(role) = role else {
         app.tokens.revoke(refresh, notes).await?;
-        notes.aside(&Aside {
-            event: AuditEvent::SignOut,
-            by: principals::LDAP.to_owned(),
-            target: format!("{subject}: gone, or in no group with a role"),
-        });
+        let what = format!("{subject}: gone, or in no group with a role");
+        notes.aside(AuditEvent::SignOut, principals::LDAP, &what);
         return Err(BAD_REFRESH);
     };
     let principal = principals::seen(&app.db, principals::LDAP, &subject, role).await?;
@@ -79,9 +74,7 @@ pub(super) async fn look_again(
         id: Some(principal.id),
         name: subject.clone(),
     });
-    if let Some(news) = principal.news {
-        notes.aside(&Aside::of(news, principals::LDAP, &subject, role));
-    }
+    notes.of_groups(principal.news, principals::LDAP, &subject, role);
     Ok(())
 }
 

@@ -45,13 +45,9 @@ pub async fn change(
         Some(password) => Some(new_hash(&app, &name.0, password).await?),
         None => None,
     };
-    let disabled = wanted.disabled.map(|disabled| {
-        if disabled {
-            Change::Disable
-        } else {
-            Change::Enable
-        }
-    });
+    let disabled = wanted
+        .disabled
+        .map(|disabled| Change::letting_in(!disabled));
     let role = wanted.role.map(Change::Role);
     let password = hash.as_deref().map(Change::Password);
     let changes: Vec<Change<'_>> = [role, disabled, password].into_iter().flatten().collect();

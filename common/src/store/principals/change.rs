@@ -24,6 +24,11 @@ pub enum Change<'a> {
 }
 
 impl Change<'_> {
+    /// Lets a user in, or not.
+    pub const fn letting_in(allowed: bool) -> Self {
+        if allowed { Self::Enable } else { Self::Disable }
+    }
+
     const fn ends_sign_ins(self) -> bool {
         matches!(self, Self::Disable | Self::Password(_) | Self::Delete)
     }
@@ -97,12 +102,7 @@ pub async fn allow(db: &Db, source: &str, subject: &str, allowed: bool) -> Resul
         .query("principals::find_to_allow", FIND, &[&source, &subject])
         .await?;
     if let Some(row) = found.first() {
-        let change = if allowed {
-            Change::Enable
-        } else {
-            Change::Disable
-        };
-        apply(&mut tx, row.get("id"), change).await?;
+        apply(&mut tx, row.get("id"), Change::letting_in(allowed)).await?;
     }
     tx.commit("principals::allow").await?;
     Ok(!found.is_empty())

@@ -5,7 +5,7 @@ mod wanted;
 use serde::Serialize;
 
 use self::wanted::{WANTED, Wanted};
-use super::figure::{Figure, Quantity, Way};
+use super::figure::{Figure, Quantity};
 use super::report::Measured;
 use super::series::{Round, median};
 
@@ -58,9 +58,6 @@ enum Term {
     Rate(Figure),
     /// An amount.
     Amount(Quantity),
-    /// The throughput of going up and then down, of that of either: the way up alone would be held against a PUT, although what is
-    /// brought into a session is taken out of the store again.
-    UpAndDown(fn(Way) -> Quantity),
     /// Of a bound that is no ratio: 1.
     Unit,
 }
@@ -103,15 +100,6 @@ impl Term {
             Self::Longest(figure) => of(figure, |round| round.longest_ms),
             Self::Rate(figure) => of(figure, |round| round.rate_per_s),
             Self::Amount(quantity) => measured.amounts.get(&quantity).cloned(),
-            Self::UpAndDown(quantity) => {
-                let up = measured.amounts.get(&quantity(Way::Up))?;
-                let down = measured.amounts.get(&quantity(Way::Down))?;
-                let both = up.iter().zip(down);
-                Some(
-                    both.map(|(up, down)| 2.0 / (1.0 / up + 1.0 / down))
-                        .collect(),
-                )
-            }
             Self::Unit => None,
         }
     }
@@ -183,22 +171,6 @@ mod tests {
         let values: Vec<f64> = ratios.iter().map(|ratio| ratio.value).collect();
         assert_eq!(values, [1200.0, 1.0]);
         assert!(ratios.iter().all(|ratio| !ratio.holds));
-    }
-
-    #[test]
-    fn up_and_down_take_the_time_of_both() {
-        let mut measured = Measured::default();
-        for (quantity, speed) in [
-            (Quantity::File(Way::Up), 100.0),
-            (Quantity::File(Way::Down), 100.0),
-            (Quantity::Store(Way::Up), 300.0),
-            (Quantity::Store(Way::Down), 150.0),
-        ] {
-            measured.amounts.insert(quantity, vec![speed]);
-        }
-        let ratios = all(&measured);
-        assert_eq!(ratios.len(), 1);
-        assert!((ratios[0].value - 0.5).abs() < 0.001);
     }
 
     #[test]

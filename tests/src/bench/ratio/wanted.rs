@@ -2,7 +2,7 @@
 
 use super::super::figure::{Figure, Program, Quantity, Table, Way};
 use super::Bound;
-use super::Term::{self, Amount, Longest, P50, Rate, Unit, UpAndDown};
+use super::Term::{self, Amount, Longest, P50, Rate, Unit};
 
 /// 32 MiB in megabytes.
 const MIB_32: f64 = 33.554_432;
@@ -11,7 +11,7 @@ const MIB_32: f64 = 33.554_432;
 pub(super) type Wanted = (&'static str, Term, Term, Bound);
 
 /// In the order of the report.
-pub(super) const WANTED: [Wanted; 41] = [
+pub(super) const WANTED: [Wanted; 42] = [
     (
         "rate of fork, 1+1, end / bare fork, all parents",
         Rate(Figure::Lives),
@@ -163,9 +163,15 @@ pub(super) const WANTED: [Wanted; 41] = [
         Bound::AtLeast(1.0),
     ),
     (
-        "throughput of a file up and down / straight to the store and back",
-        UpAndDown(Quantity::File),
-        UpAndDown(Quantity::Store),
+        "throughput of a file up / PUT to the store",
+        Amount(Quantity::File(Way::Up)),
+        Amount(Quantity::Store(Way::Up)),
+        Bound::AtLeast(0.4),
+    ),
+    (
+        "throughput of a file down / GET from the store",
+        Amount(Quantity::File(Way::Down)),
+        Amount(Quantity::Store(Way::Down)),
         Bound::AtLeast(0.4),
     ),
     (
