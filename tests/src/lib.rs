@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod events;
+pub mod garage;
 pub mod gate;
 pub mod house;
 pub mod load;

@@ -1,5 +1,8 @@
 //! A large file up and down through Warren, beside the same bytes put straight into the object store and taken out again: by the
 //! same plain client, which sends and reads and looks at nothing.
+//!
+//! The store is that of `compose.yaml`. It keeps equal blocks once and compresses them, so no megabyte here is like another
+//! or like one of an earlier round, and none gets smaller.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,22 +13,22 @@ use aws_sdk_s3::config::{BehaviorVersion, Region, RequestChecksumCalculation};
 use aws_sdk_s3::presigning::PresigningConfig;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use warren_common::config::BlobConfig;
 
 use super::BenchError;
 use super::figure::{Program, Quantity, Way};
 use super::plan::Plan;
 use super::stage::{Found, Stage};
 use crate::client::Session;
-use crate::house::{STORE_KEY, STORE_SECRET};
-use crate::s3::REGION;
+use crate::garage::Garage;
 use crate::{Builder, House};
 
 /// How long one file may take.
 const LIMIT: Duration = Duration::from_secs(600);
 /// How long an address of the store that is signed beforehand may be used.
 const SIGNED_FOR: Duration = Duration::from_secs(6 * 3600);
-/// Bytes that are sent and read at once.
-const PIECE: usize = 256 * 1024;
+/// Bytes that are sent and read at once: a block of the store.
+const PIECE: usize = 1024 * 1024;
 
 const FORM_START: &str =
     "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"large\"\r\n\r\n";
@@ -35,24 +38,32 @@ const FORM_END: &str = "\r\n--b--\r\n";
 pub(super) struct FilesStage {
     house: House,
     session: Session,
-    /// Signed paths for PUT and GET.
-    store: [String; 2],
+    store: Garage,
+    /// Signed paths of the store for PUT and GET.
+    straight: [String; 2],
 }
 
 impl FilesStage {
     /// Starts it.
     pub(super) async fn set_up() -> Result<Self, BenchError> {
-        let house = Builder::new().as_shipped().build().await;
+        let store = Garage::start().await;
+        let config = store.config();
+        let house = Builder::new().as_shipped().storing_in(&config);
+        let house = house.build().await;
         let session = house.admin().await.open_session().await;
-        let store = signed(house.store()).await?;
+        let straight = signed(&config).await?;
         Ok(Self {
             house,
             session,
             store,
+            straight,
         })
     }
 
     async fn file(&self, way: Way, plan: &Plan) -> Result<Vec<Found>, BenchError> {
+        if way == Way::Down {
+            self.change_file(plan).await;
+        }
         let programs = [
             (Program::Api, self.house.apis[0].process.pid()),
             (Program::Worker, self.house.workers[0].process.pid()),
@@ -84,17 +95,23 @@ impl FilesStage {
             let grown = Quantity::Growth(program, way);
             found.push(Found::Amount(grown, (peak - before).max(0.0)));
         }
-        self.forget_transfers();
         Ok(found)
     }
 
-    /// What a download leaves in the store for a day would fill the disk.
-    fn forget_transfers(&self) {
-        let transfers = self.house.dir().join("s3/warren/transfers");
-        let entries = std::fs::read_dir(transfers).into_iter().flatten();
-        for entry in entries.flatten() {
-            let _ = std::fs::remove_file(entry.path());
-        }
+    /// Makes every block of the file that came up one that the store has never seen.
+    async fn change_file(&self, plan: &Plan) {
+        let code = format!(
+            "local({{
+               file <- file('large', 'r+b')
+               for (block in seq_len({mib}) - 1) {{
+                 seek(file, block * {PIECE}, rw = 'write')
+                 writeBin(runif(2), file)
+               }}
+               close(file)
+             }})",
+            mib = plan.file_mib
+        );
+        self.session.execute(&code).await.expect(200);
     }
 }
 
@@ -115,8 +132,8 @@ impl Stage for FilesStage {
         (straight, way): (bool, Way),
         plan: &Plan,
     ) -> Result<Vec<Found>, BenchError> {
-        let addr = self.house.store();
-        let [put_path, get_path] = &self.store;
+        let addr = self.store.addr();
+        let [put_path, get_path] = &self.straight;
         let speed = match (straight, way) {
             (false, way) => return self.file(way, plan).await,
             (true, Way::Up) => put(addr, &format!("PUT {put_path}"), "", ["", ""], plan).await?,
@@ -127,14 +144,14 @@ impl Stage for FilesStage {
 }
 
 /// Paths of the store for PUT and GET that need no other signature.
-async fn signed(store: SocketAddr) -> Result<[String; 2], BenchError> {
+async fn signed(store: &BlobConfig) -> Result<[String; 2], BenchError> {
     let settings = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(format!("http://{store}"))
-        .region(Region::new(REGION))
+        .endpoint_url(&store.endpoint)
+        .region(Region::new(store.region.clone()))
         .credentials_provider(Credentials::new(
-            STORE_KEY,
-            STORE_SECRET,
+            store.access_key.reveal(),
+            store.secret_key.reveal(),
             None,
             None,
             "bench",
@@ -145,15 +162,15 @@ async fn signed(store: SocketAddr) -> Result<[String; 2], BenchError> {
     let client = aws_sdk_s3::Client::from_conf(settings);
     let signing = |error: &dyn std::error::Error| BenchError::Signing(error.to_string());
     let until = PresigningConfig::expires_in(SIGNED_FOR).map_err(|error| signing(&error))?;
-    let put = client.put_object().bucket("warren").key("bench");
+    let put = client.put_object().bucket(&store.bucket).key("bench");
     let put = put.presigned(until.clone()).await;
     let put = put.map_err(|error| signing(&error))?;
-    let get = client.get_object().bucket("warren").key("bench");
+    let get = client.get_object().bucket(&store.bucket).key("bench");
     let get = get
         .presigned(until)
         .await
         .map_err(|error| signing(&error))?;
-    let path = |uri: &str| uri.replacen(&format!("http://{store}"), "", 1);
+    let path = |uri: &str| uri.replacen(&store.endpoint, "", 1);
     Ok([path(put.uri()), path(get.uri())])
 }
 
@@ -173,12 +190,11 @@ async fn put(
     timed(plan, async {
         let mut stream = TcpStream::connect(addr).await?;
         stream.write_all(head.as_bytes()).await?;
-        let piece: Vec<u8> = (0..=250).cycle().take(PIECE).collect();
-        let mut left = plan.file_bytes();
-        while left > 0 {
-            let size = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
-            stream.write_all(&piece[..size]).await?;
-            left -= size as u64;
+        let mut piece = vec![0; PIECE];
+        rand::fill(&mut piece[..]);
+        for _ in 0..plan.file_mib {
+            rand::fill(&mut piece[..32]);
+            stream.write_all(&piece).await?;
         }
         stream.write_all(end.as_bytes()).await?;
         answer(stream).await.map(drop)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
+use warren_common::config::BlobConfig;
 
 use super::{Api, House, PASSWORD, STORE_KEY, STORE_SECRET, Worker};
 use crate::client::Client;
@@ -90,6 +91,16 @@ impl Builder {
             as_shipped: true,
             ..self
         }
+    }
+
+    /// With another object store than that of the house.
+    #[must_use]
+    pub fn storing_in(self, store: &BlobConfig) -> Self {
+        let house = self.env("WARREN_S3_ENDPOINT", &store.endpoint);
+        let house = house.env("WARREN_S3_REGION", &store.region);
+        let house = house.env("WARREN_S3_BUCKET", &store.bucket);
+        let house = house.env("WARREN_S3_ACCESS_KEY", store.access_key.reveal());
+        house.env("WARREN_S3_SECRET_KEY", store.secret_key.reveal())
     }
 
     /// On another PostgreSQL server than the shared one.
