@@ -15,6 +15,7 @@ use crate::auth::openid::OpenId;
 use crate::auth::password::Passwords;
 use crate::auth::tokens::Tokens;
 use crate::config::ApiConfig;
+use crate::offers::Offers;
 use crate::ready::Ready;
 use crate::services::targets::Targets;
 use crate::streams::Streams;
@@ -34,6 +35,8 @@ pub struct App {
     pub broker: Broker,
     /// The object store.
     pub blobs: Blobs,
+    /// What workers hold ready, past the store.
+    pub offers: Offers,
     /// Who did what.
     pub audit: Audit,
     /// Access tokens.

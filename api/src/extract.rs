@@ -60,6 +60,7 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Params<T> {
 }
 
 /// The trace of the request, as it travels on with a job.
+#[derive(Clone)]
 pub struct Trace(pub String);
 
 impl FromRequestParts<Shared> for Trace {
@@ -72,13 +73,18 @@ impl FromRequestParts<Shared> for Trace {
 }
 
 /// The `Idempotency-Key` header and a hash over method and path; the body is added when it is known.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Key {
     text: Option<String>,
     hash: Sha256,
 }
 
 impl Key {
+    /// The caller sent one.
+    pub fn is_some(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// Adds what comes before the body, or a part of one that is never in memory as a whole.
     pub fn add(&mut self, bytes: &[u8]) {
         if self.text.is_some() {

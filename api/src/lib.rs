@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod extract;
 pub mod middleware;
+pub mod offers;
 pub mod ready;
 pub mod router;
 pub mod routes;

@@ -23,6 +23,7 @@ use crate::auth::openid::{ClientError, OpenId, Provider};
 use crate::auth::password::{HashError, Passwords, hash};
 use crate::auth::tokens::{KeyError, Tokens};
 use crate::config::{ADMIN, AdminConfig, ApiConfig, BadSetting};
+use crate::offers::Offers;
 use crate::ready::Ready;
 use crate::services::targets::Targets;
 use crate::streams::Streams;
@@ -105,6 +106,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// What workers hold ready.
+    #[error("no HTTP client can be made for what workers hold ready")]
+    Offers(#[source] reqwest::Error),
     /// The certificate of the API, or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -141,6 +145,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         None => principals::LOCAL,
     };
     let tokens = Tokens::load(db.clone(), life, source).await?;
+    let offers = Offers::new().map_err(StartError::Offers)?;
     let (audit, records) = Audit::new();
     let app = Arc::new(App {
         id,
@@ -166,6 +171,7 @@ pub async fn run(config: ApiConfig, listener: TcpListener, stop: Stop) -> Result
         activity: Activity::new(config.idle()),
         leaving: stop.soft.clone(),
         blobs: Blobs::new(&config.blobs),
+        offers,
         db,
         broker,
         config,

@@ -1,5 +1,6 @@
 //! The worker's settings.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub struct WorkerConfig {
     /// Services.
     #[command(flatten)]
     pub services: ServiceConfig,
+    /// Files past the object store.
+    #[command(flatten)]
+    pub offers: OfferConfig,
     /// Sessions that this worker holds at most
     #[arg(long, env = "WARREN_SESSION_SLOTS", default_value_t = 200)]
     pub session_slots: usize,
@@ -155,6 +159,37 @@ pub struct ServiceConfig {
     pub start_limit: u32,
 }
 
+/// Files past the object store.
+#[derive(Debug, Clone, Args)]
+pub struct OfferConfig {
+    /// Where API nodes fetch large files of sessions, for example 0.0.0.0:9466; absent, they go through the object store
+    #[arg(
+        id = "offer_listen",
+        long = "offer-listen",
+        env = "WARREN_OFFER_LISTEN"
+    )]
+    pub listen: Option<SocketAddr>,
+    /// Host and port by which they reach it; the name of this machine and the port it listens on when absent
+    #[arg(
+        id = "offer_address",
+        long = "offer-address",
+        env = "WARREN_OFFER_ADDRESS"
+    )]
+    pub address: Option<String>,
+}
+
+impl OfferConfig {
+    /// Host and port for API nodes, of who listens at `listening` on a machine called `host`.
+    pub fn address(&self, listening: SocketAddr, host: &str) -> String {
+        match &self.address {
+            Some(address) => address.clone(),
+            // An address that others may know; who listens everywhere has none.
+            None if !listening.ip().is_unspecified() => listening.to_string(),
+            None => format!("{host}:{}", listening.port()),
+        }
+    }
+}
+
 /// Leases.
 #[derive(Debug, Clone, Args)]
 pub struct LeaseConfig {
@@ -269,6 +304,20 @@ mod tests {
         for wrong in ["", "0-5", "9-3", "70000", "on"] {
             assert!(users(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn api_nodes_are_told_an_address_that_leads_here() {
+        let told = |address: Option<&str>, listening: &str| {
+            let config = OfferConfig {
+                listen: None,
+                address: address.map(str::to_owned),
+            };
+            config.address(listening.parse().unwrap(), "node-1")
+        };
+        assert_eq!(told(None, "0.0.0.0:9466"), "node-1:9466");
+        assert_eq!(told(None, "10.0.0.7:9466"), "10.0.0.7:9466");
+        assert_eq!(told(Some("w.example:80"), "10.0.0.7:9466"), "w.example:80");
     }
 
     #[test]

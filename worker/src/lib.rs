@@ -35,9 +35,9 @@ use warren_common::store::{Commit, Db, DbError, migrate, workers};
 use warren_common::telemetry;
 use warren_rhost::control::ProtectionState;
 
-use crate::config::{ConfigError, WorkerConfig};
+use crate::config::{ConfigError, OfferConfig, WorkerConfig};
 use crate::context::Context;
-use crate::files::{Limits, Transfers};
+use crate::files::{Limits, Offers, Transfers};
 use crate::host::{Directories, HostError, Pool};
 use crate::lease::{Keeper, LeaseWatch, Load, Standing};
 use crate::opens::Opens;
@@ -95,6 +95,9 @@ pub enum WorkerError {
     /// The port of the probes cannot be used.
     #[error("WARREN_METRICS_LISTEN cannot be used")]
     Probes(#[source] std::io::Error),
+    /// Where files are fetched.
+    #[error("WARREN_OFFER_LISTEN cannot be used")]
+    Offers(#[source] std::io::Error),
     /// The lease is lost: what this worker held is somebody else's to judge.
     #[error("this worker's lease is lost")]
     LeaseLost,
@@ -147,13 +150,14 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         draining: stop.soft.clone(),
     };
     let lease = keeper.start(registered, life.clone());
+    let offers = serve_offers(&config.offers, life.clone()).await?;
     let writes = Writes::start(me, broker.clone(), db.clone(), relaxed, lease.clone());
     let context = Context {
         db: db.clone(),
         me,
         writes,
         broker: broker.clone(),
-        transfers: transfers(&config, db.clone()),
+        transfers: transfers(&config, db.clone(), offers.clone()),
         lease: lease.clone(),
         config: Arc::clone(&config),
         stop: stop.clone(),
@@ -182,12 +186,12 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
     outcome
 }
 
-fn transfers(config: &WorkerConfig, db: Db) -> Transfers {
+fn transfers(config: &WorkerConfig, db: Db, offers: Offers) -> Transfers {
     let limits = Limits {
         file_bytes: config.host.sandbox.session_file_bytes,
         names_bytes: config.result_max_bytes,
     };
-    Transfers::new(Blobs::new(&config.blobs), db, limits)
+    Transfers::new(Blobs::new(&config.blobs), db, offers, limits)
 }
 
 async fn until_the_end(
@@ -198,6 +202,7 @@ async fn until_the_end(
     let drained = async {
         stop.soft.cancelled().await;
         registry.ended().await;
+        registry.context().transfers.offers.ended().await;
     };
     // Interrupted, then killed, then written down: what is not done by then waits for a Postgres that is away.
     let patience = registry.context().config.interrupt_grace + LAST_WRITES;
@@ -286,6 +291,24 @@ fn weaknesses(pool: &Pool) -> Vec<Weakness> {
             weakness
         })
         .collect()
+}
+
+async fn serve_offers(
+    config: &OfferConfig,
+    life: CancellationToken,
+) -> Result<Offers, WorkerError> {
+    let Some(address) = config.listen else {
+        return Ok(Offers::new(None));
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(WorkerError::Offers)?;
+    let listening = listener.local_addr().map_err(WorkerError::Offers)?;
+    let host = rustix::system::uname();
+    let at = config.address(listening, &host.nodename().to_string_lossy());
+    let offers = Offers::new(Some(at));
+    tokio::spawn(offers.clone().serve(listener, life));
+    Ok(offers)
 }
 
 async fn serve_probes(

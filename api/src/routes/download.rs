@@ -10,8 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use warren_common::blobs::{BlobKey, Blobs};
 use warren_common::model::{ByteRange, Content, Got, GotFile, Wanted};
+use warren_common::paced::paced;
+use warren_common::telemetry::chain;
 
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::error::ApiError;
 
 /// What a request wants of a file, by its method and headers.
@@ -66,41 +68,52 @@ fn byte_range(text: &str) -> Option<ByteRange> {
     }
 }
 
-/// What a `get_file` brought, as its caller reads it.
-pub(super) async fn got_file(blobs: &Blobs, file: GotFile) -> Result<Response, ApiError> {
+/// What a `get_file` brought, as its caller reads it; none if its worker held the bytes ready and does not any more.
+pub(super) async fn got_file(app: &App, file: GotFile) -> Result<Option<Response>, ApiError> {
     let GotFile {
         name,
         size,
         etag,
         got,
     } = file;
-    let (status, length, body) = match got {
+    let (first, length, body) = match got {
         Got::OutOfRange => return Err(ApiError::OutOfRange(size)),
         Got::NotModified => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
             tag(&mut response, &etag);
-            return Ok(response);
+            return Ok(Some(response));
         }
-        Got::Head => (StatusCode::OK, Some(size), Body::empty()),
+        Got::Head => (None, size, Body::empty()),
         Got::Whole { content } => {
-            let (length, body) = body(blobs, content).await?;
-            (StatusCode::OK, Some(length), body)
+            let (length, body) = body(&app.blobs, content).await?;
+            (None, length, body)
         }
         Got::Range { first, content } => {
-            let (length, body) = body(blobs, content).await?;
-            let mut response = (StatusCode::PARTIAL_CONTENT, body).into_response();
-            let last = (first + length).saturating_sub(1);
-            let range = format!("bytes {first}-{last}/{size}");
-            set(&mut response, header::CONTENT_RANGE, &range);
-            describe(&mut response, Some(length), Some(&name));
-            tag(&mut response, &etag);
-            return Ok(response);
+            let (length, body) = body(&app.blobs, content).await?;
+            (Some(first), length, body)
         }
+        Got::Offered {
+            first,
+            length,
+            offer,
+        } => match app.offers.fetch(offer, length).await {
+            Ok(fetching) => (first, length, Body::from_stream(paced(fetching))),
+            Err(error) => {
+                tracing::warn!("A file goes through the object store: {}", chain(&error));
+                return Ok(None);
+            }
+        },
     };
-    let mut response = (status, body).into_response();
-    describe(&mut response, length, Some(&name));
+    let mut response = body.into_response();
+    if let Some(first) = first {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let last = (first + length).saturating_sub(1);
+        let range = format!("bytes {first}-{last}/{size}");
+        set(&mut response, header::CONTENT_RANGE, &range);
+    }
+    describe(&mut response, Some(length), Some(&name));
     tag(&mut response, &etag);
-    Ok(response)
+    Ok(Some(response))
 }
 
 /// Bytes that are given out under a name.
@@ -159,7 +172,7 @@ pub(super) async fn stored(
             Body::empty()
         } else {
             let download = blobs.download(stored.key, range.clone()).await?;
-            Body::from_stream(download.into_stream())
+            Body::from_stream(paced(download))
         };
         let mut response = (status, body).into_response();
         describe(&mut response, Some(length), Some(&stored.name));
@@ -178,7 +191,7 @@ pub(super) async fn stored(
 async fn body(blobs: &Blobs, content: Content) -> Result<(u64, Body), ApiError> {
     let download = blobs.open(content, None).await?;
     let length = download.size();
-    Ok((length, Body::from_stream(download.into_stream())))
+    Ok((length, Body::from_stream(paced(download))))
 }
 
 fn describe(response: &mut Response, length: Option<u64>, name: Option<&str>) {

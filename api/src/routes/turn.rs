@@ -22,6 +22,7 @@ use crate::submit::{Placed, Work};
 use crate::watch::Outcome;
 
 /// What every call that makes a job of a session says besides what it is about. Its path names the session as `{id}`.
+#[derive(Clone)]
 pub struct Asked {
     /// Who asks.
     pub(super) caller: Caller,
@@ -51,6 +52,24 @@ impl FromRequestParts<Shared> for Asked {
             trace: Trace::from_request_parts(parts, app).await?,
             key: Key::from_request_parts(parts, app).await?,
         })
+    }
+}
+
+impl Asked {
+    /// A call about a session of the caller, who waits.
+    pub(super) fn of(caller: Caller, session: SessionId, trace: Trace) -> Self {
+        Self {
+            caller,
+            session,
+            prefer: Prefer::default(),
+            trace,
+            key: Key::default(),
+        }
+    }
+
+    /// The caller is there when the job ends, and will not ask for its result later.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.prefer.limit().is_none() && !self.key.is_some()
     }
 }
 

@@ -3,24 +3,20 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
-use futures::Stream;
-use futures::stream::unfold;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{BlobError, BlobKey, Blobs, PLACE_LIMIT, SEGMENT, SILENCE_LIMIT, is_missing};
 use crate::id::TransferId;
 use crate::model::Content;
+use crate::paced::Pieces;
 
 /// Segments that are fetched ahead.
 const AHEAD: usize = 4;
-/// How long a reader of a stream may take for a piece.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Bytes that can be read once, in pieces.
 pub struct Download {
@@ -269,25 +265,13 @@ impl Download {
             },
         }
     }
-
-    /// The pieces as a stream. Who takes none of them for a minute gets no more: whatever they wait in is needed.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, BlobError>> + Send {
-        let (pieces, taken) = mpsc::channel(1);
-        tokio::spawn(hand_on(self, pieces));
-        unfold(taken, |mut taken| async move {
-            let piece = taken.recv().await?;
-            Some((piece, taken))
-        })
-    }
 }
 
-async fn hand_on(mut download: Download, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
-    while let Some(piece) = download.next().await.transpose() {
-        let is_last = piece.is_err();
-        let taken = pieces.send_timeout(piece, STALL_LIMIT).await;
-        if is_last || taken.is_err() {
-            return;
-        }
+impl Pieces for Download {
+    type Error = BlobError;
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BlobError> {
+        Self::next(self).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod content;
 mod job;
+mod offer;
 mod request;
 mod result;
 mod role;
@@ -13,6 +14,7 @@ mod worker;
 pub use audit::{AuditEvent, AuditOutcome};
 pub use content::Content;
 pub use job::{CancelOutcome, JobKind, JobState, Lane};
+pub use offer::{Offer, OfferToken};
 pub use request::{
     ByteRange, CreateSnapshotRequest, DeleteRequest, ExecuteRequest, GetFileRequest,
     GetObjectRequest, InputParameter, LoadSnapshotRequest, ObjectFormat, OpenRequest,

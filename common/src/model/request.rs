@@ -105,6 +105,9 @@ pub struct GetFileRequest {
     /// What of it is wanted.
     #[serde(default)]
     pub wanted: Wanted,
+    /// Its bytes may be offered: nobody will ask for them later. Workers that know no offers overlook it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offer: bool,
 }
 
 /// What of a file is wanted, and on which conditions; as RFC 9110 has them.

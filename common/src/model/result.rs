@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Content, words};
+use super::{Content, Offer, words};
 use crate::id::SnapshotId;
 
 /// What a run left: everything but the console text, which has its own place.
@@ -86,6 +86,16 @@ pub enum Got {
         first: u64,
         /// The bytes.
         content: Content,
+    },
+    /// All of it or a range, to be fetched from the worker; only when the request allowed it.
+    Offered {
+        /// The first byte of the range; none for all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<u64>,
+        /// How many bytes.
+        length: u64,
+        /// Where.
+        offer: Offer,
     },
     /// What describes it.
     Head,

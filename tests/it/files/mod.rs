@@ -1,5 +1,6 @@
 //! Files of sessions, over the API.
 
+mod offers;
 mod plain;
 mod refused;
 mod transfers;

@@ -49,6 +49,7 @@ impl FilesStage {
         let store = Garage::start().await;
         let config = store.config();
         let house = Builder::new().as_shipped().storing_in(&config);
+        let house = house.env("WARREN_OFFER_LISTEN", "127.0.0.1:0");
         let house = house.build().await;
         let session = house.admin().await.open_session().await;
         let straight = signed(&config).await?;

@@ -4,6 +4,7 @@
 //! Nothing here follows what it planted; see `WorkDir`.
 
 mod arrival;
+mod offers;
 mod read;
 mod work_dir;
 mod write;
@@ -23,6 +24,7 @@ use warren_common::store::Db;
 use warren_common::telemetry::chain;
 
 pub(crate) use arrival::ARRIVING;
+pub use offers::Offers;
 use work_dir::WorkDir;
 pub(crate) use work_dir::beneath;
 
@@ -36,6 +38,8 @@ pub struct Transfers {
     pub blobs: Blobs,
     /// Postgres.
     pub db: Db,
+    /// What goes past the store.
+    pub offers: Offers,
     places: Arc<Semaphore>,
     /// The longest file that may arrive, and the longest list of names, in bytes.
     limits: Limits,
@@ -52,10 +56,11 @@ pub struct Limits {
 
 impl Transfers {
     /// Nothing is under way.
-    pub fn new(blobs: Blobs, db: Db, limits: Limits) -> Self {
+    pub fn new(blobs: Blobs, db: Db, offers: Offers, limits: Limits) -> Self {
         Self {
             blobs,
             db,
+            offers,
             places: Arc::new(Semaphore::new(TRANSFERS)),
             limits,
         }
@@ -63,11 +68,13 @@ impl Transfers {
 }
 
 /// Why an operation on files came to nothing.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// The caller can do something about it.
+    #[error("{}", .0.message)]
     Refused(Refusal),
     /// It cannot.
+    #[error("{0}")]
     Failed(String),
 }
 
@@ -137,13 +144,10 @@ impl Files {
     }
 
     async fn get(&self, request: GetFileRequest) -> Result<GotFile, FilesError> {
-        let GetFileRequest { name, wanted } = request;
-        let looked_for = name.clone();
-        let opened = self
-            .blocking(move |work| work.open_file(&looked_for))
-            .await?;
-        let opened = opened.ok_or_else(|| no_file(&name))?;
-        read::got(self, name, opened, &wanted).await
+        let name = request.name.clone();
+        let opened = self.blocking(move |work| work.open_file(&name)).await?;
+        let opened = opened.ok_or_else(|| no_file(&request.name))?;
+        read::got(self, request, opened).await
     }
 
     async fn delete(&self, request: DeleteRequest) -> Result<(), FilesError> {

@@ -10,40 +10,68 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::Stat;
 use tokio_util::bytes::{Bytes, BytesMut};
 use warren_common::blobs::Gather;
-use warren_common::model::{Content, Got, GotFile, RefusalKind, Wanted};
+use warren_common::model::{Content, GetFileRequest, Got, GotFile, RefusalKind, Wanted};
 
 use super::{Files, FilesError, blocking, refused};
 
 /// Bytes that are read at once.
-const PIECE: usize = 1024 * 1024;
+const PIECE: u64 = 1024 * 1024;
 /// Kernels before 6.13 count a file's times in ticks of up to 10 ms: two writes within one look the same.
 const TICK: Duration = Duration::from_millis(20);
 
 /// What of an open file is wanted; reads no more than that.
 pub(super) async fn got(
     files: &Files,
-    name: String,
+    request: GetFileRequest,
     opened: (File, Stat),
-    wanted: &Wanted,
 ) -> Result<GotFile, FilesError> {
+    let GetFileRequest {
+        name,
+        wanted,
+        offer,
+    } = request;
     let (file, stat) = opened;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let etag = etag(&stat);
-    let got = match choose(wanted, size, &etag) {
+    let got = match choose(&wanted, size, &etag) {
         Choice::Nothing(got) => got,
-        Choice::Whole => Got::Whole {
-            content: content(files, file, 0..size).await?,
-        },
-        Choice::Range(range) => Got::Range {
-            first: range.start,
-            content: content(files, file, range).await?,
-        },
+        Choice::Whole => bring(files, file, None, 0..size, offer).await?,
+        Choice::Range(range) => bring(files, file, Some(range.start), range, offer).await?,
     };
     Ok(GotFile {
         name,
         size,
         etag,
         got,
+    })
+}
+
+/// Bytes of a file: held ready if the request allows it and there is a place, else stored. What fits into the row of the job is
+/// there with the answer.
+async fn bring(
+    files: &Files,
+    mut file: File,
+    first: Option<u64>,
+    range: Range<u64>,
+    offer: bool,
+) -> Result<Got, FilesError> {
+    let length = range.end - range.start;
+    if offer && length > Content::MAX_IN_ROW as u64 {
+        match files.shared.offers.hold(file, range.clone()) {
+            Ok(offer) => {
+                return Ok(Got::Offered {
+                    first,
+                    length,
+                    offer,
+                });
+            }
+            Err(back) => file = back,
+        }
+    }
+    let content = content(files, file, range).await?;
+    Ok(match first {
+        None => Got::Whole { content },
+        Some(first) => Got::Range { first, content },
     })
 }
 
@@ -105,35 +133,36 @@ async fn content(files: &Files, file: File, range: Range<u64>) -> Result<Content
     };
     let mut gather = Gather::new(&shared.blobs, size);
     let mut at = range.start;
-    let mut reading = tokio::spawn(piece(file, at..range.end));
+    let piece = |at: u64| at..range.end.min(at + PIECE);
+    let mut reading = tokio::spawn(next_bytes(file, piece(at)));
     while at < range.end {
         let (file, bytes) = reading
             .await
             .map_err(|_panic| FilesError::Failed("a fault of the worker".to_owned()))??;
-        if bytes.is_empty() {
-            return Err(refused(
-                RefusalKind::Unavailable,
-                "the file became shorter while it was read".to_owned(),
-            ));
-        }
         at += bytes.len() as u64;
-        reading = tokio::spawn(piece(file, at..range.end));
+        reading = tokio::spawn(next_bytes(file, piece(at)));
         gather.write(bytes).await?;
     }
     Ok(gather.finish(&shared.db, files.owner).await?)
 }
 
-/// The next bytes of a range, as many as are read at once.
-async fn piece(file: File, range: Range<u64>) -> Result<(File, Bytes), FilesError> {
-    let wanted = range.end - range.start;
-    let length = usize::try_from(wanted).map_or(PIECE, |wanted| wanted.min(PIECE));
-    blocking(move || {
+/// A stretch of bytes that fits into memory; as far as it goes if the file ends within it, but not nothing.
+pub(super) async fn next_bytes(file: File, range: Range<u64>) -> Result<(File, Bytes), FilesError> {
+    let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+    let (file, bytes) = blocking(move || {
         let mut bytes = BytesMut::zeroed(length);
         let read = read_at(&file, &mut bytes, range.start)?;
         bytes.truncate(read);
         Ok((file, bytes.freeze()))
     })
-    .await
+    .await?;
+    if bytes.is_empty() && length > 0 {
+        return Err(refused(
+            RefusalKind::Unavailable,
+            "the file became shorter while it was read".to_owned(),
+        ));
+    }
+    Ok((file, bytes))
 }
 
 fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {

@@ -3,22 +3,24 @@
 use axum::extract::State;
 use axum::response::Response;
 use warren_common::id::JobId;
-use warren_common::model::{GotObject, JobKind};
+use warren_common::model::{Got, GotFile, GotObject, JobKind};
 use warren_common::store::jobs;
 
 use super::no_job;
 use crate::app::Shared;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::Id;
+use crate::extract::{Id, Trace};
 use crate::routes::download::{bytes, got_file};
-use crate::routes::turn;
+use crate::routes::files::read::again;
+use crate::routes::turn::{self, Asked};
 use crate::watch::Outcome;
 
 /// The bytes that a job of the caller left, as the call that made it would have answered.
 pub async fn content(
     State(app): State<Shared>,
     caller: Caller,
+    trace: Trace,
     Id(id): Id<JobId>,
 ) -> Result<Response, ApiError> {
     let job = jobs::find(&app.db, caller.id, id).await?;
@@ -32,8 +34,14 @@ pub async fn content(
         .ok_or_else(|| ApiError::Conflict("the job has not ended yet".to_owned()))?;
     turn::succeeded(&outcome)?;
     if kind == JobKind::GetFile {
-        let got = outcome.read().ok_or_else(turn::unreadable)?;
-        got_file(&app.blobs, got).await
+        let got: GotFile = outcome.read().ok_or_else(turn::unreadable)?;
+        match (&got.got, job.session) {
+            // It went, or was to go, to who asked for it then.
+            (Got::Offered { .. }, Some(session)) => {
+                again(&app, Asked::of(caller, session, trace), got).await
+            }
+            _ => got_file(&app, got).await?.ok_or_else(turn::unreadable),
+        }
     } else {
         let got: GotObject = outcome.read().ok_or_else(turn::unreadable)?;
         bytes(&app.blobs, got.content, &got.file).await

@@ -111,6 +111,7 @@ fn about_file(job: JobId, outcome: &Outcome) -> Option<AboutContent> {
     let file: GotFile = outcome.read()?;
     let size = match &file.got {
         Got::Whole { content } | Got::Range { content, .. } => content.size(),
+        Got::Offered { length, .. } => *length,
         Got::Head | Got::NotModified | Got::OutOfRange => 0,
     };
     Some(AboutContent {
