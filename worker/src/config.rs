@@ -173,7 +173,8 @@ pub struct OfferConfig {
     #[arg(
         id = "offer_address",
         long = "offer-address",
-        env = "WARREN_OFFER_ADDRESS"
+        env = "WARREN_OFFER_ADDRESS",
+        value_parser = address
     )]
     pub address: Option<String>,
 }
@@ -279,6 +280,18 @@ fn users(text: &str) -> Result<String, String> {
     }
 }
 
+fn address(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':');
+    let part = parts.filter(|(host, port)| {
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        is_port && !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])
+    });
+    match part {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("expected a host and a port, for example worker-1.example:9466".to_owned()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
@@ -318,6 +331,16 @@ mod tests {
         assert_eq!(told(None, "0.0.0.0:9466"), "node-1:9466");
         assert_eq!(told(None, "10.0.0.7:9466"), "10.0.0.7:9466");
         assert_eq!(told(Some("w.example:80"), "10.0.0.7:9466"), "w.example:80");
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for right in ["w:1", "w.example:9466", "10.0.0.7:9466", "[::1]:9466"] {
+            assert!(address(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "w", ":1", "w:", "w:0", "http://w:1", "a@w:1", "w:x"] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::bytes::Bytes;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use warren_common::model::{Offer, OfferToken};
 use warren_common::paced::Pieces;
 
@@ -40,19 +39,15 @@ pub struct Offers {
 
 /// Bytes of an open file.
 struct Held {
-    file: File,
-    range: Range<u64>,
+    bytes: Unread,
     place: OwnedSemaphorePermit,
 }
 
-/// Bytes on their way.
-struct Sending {
-    /// None while the next piece of it is read.
+/// What is still to be read of a file.
+struct Unread {
+    /// None while the next piece of it is read, and after an error.
     file: Option<File>,
     range: Range<u64>,
-    /// Cuts the connection, unless all was read.
-    cut: Option<DropGuard>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Offers {
@@ -75,8 +70,11 @@ impl Offers {
             return Err(file);
         };
         let token = OfferToken::new();
-        let held = Held { file, range, place };
-        self.held().insert(token.clone(), held);
+        let bytes = Unread {
+            file: Some(file),
+            range,
+        };
+        self.held().insert(token.clone(), Held { bytes, place });
         let (offers, forgotten) = (self.clone(), token.clone());
         tokio::spawn(async move {
             tokio::time::sleep(offers.held_for).await;
@@ -85,18 +83,12 @@ impl Offers {
         Ok(Offer { at, token })
     }
 
-    /// Takes one; nobody can a second time. If not all of it can be read, or nobody reads it, `cut` is cancelled.
-    fn take(&self, token: &OfferToken, cut: CancellationToken) -> Option<Sending> {
-        let Held { file, range, place } = self.held().remove(token)?;
-        Some(Sending {
-            file: Some(file),
-            range,
-            cut: Some(cut.drop_guard()),
-            _place: place,
-        })
+    /// Takes one; nobody can a second time.
+    fn take(&self, token: &OfferToken) -> Option<Held> {
+        self.held().remove(token)
     }
 
-    /// Makes no more offers, and returns when none is left.
+    /// Makes no more offers, and returns when none is left and none on its way.
     pub async fn ended(&self) {
         // Never closed, so that it cannot fail; held to the end, all places are taken.
         if let Ok(all) = self.places.acquire_many(PLACES).await {
@@ -109,13 +101,13 @@ impl Offers {
     }
 }
 
-impl Sending {
+impl Unread {
     fn length(&self) -> u64 {
         self.range.end - self.range.start
     }
 }
 
-impl Pieces for Sending {
+impl Pieces for Unread {
     type Error = FilesError;
 
     async fn next(&mut self) -> Result<Option<Bytes>, FilesError> {
@@ -126,10 +118,6 @@ impl Pieces for Sending {
         let (file, bytes) = next_bytes(file, self.range.start..end).await?;
         self.range.start += bytes.len() as u64;
         self.file = Some(file);
-        if self.range.is_empty() {
-            // What was read is still to be sent.
-            self.cut.take().map(DropGuard::disarm);
-        }
         Ok(Some(bytes))
     }
 }
@@ -150,9 +138,9 @@ mod tests {
         file
     }
 
-    async fn read(mut sending: Sending) -> Result<Vec<u8>, FilesError> {
+    async fn read(mut bytes: Unread) -> Result<Vec<u8>, FilesError> {
         let mut all = Vec::new();
-        while let Some(piece) = sending.next().await? {
+        while let Some(piece) = bytes.next().await? {
             all.extend_from_slice(&piece);
         }
         Ok(all)
@@ -162,23 +150,19 @@ mod tests {
     async fn an_offer_is_taken_once_and_by_its_token_only() {
         let offers = offers();
         let offer = offers.hold(file(b"0123456789"), 2..5).unwrap();
-        let cut = CancellationToken::new();
-        assert!(offers.take(&OfferToken::new(), cut.clone()).is_none());
-        let sending = offers.take(&offer.token, cut.clone()).unwrap();
-        assert!(offers.take(&offer.token, cut.child_token()).is_none());
-        assert_eq!(sending.length(), 3);
-        assert_eq!(read(sending).await.unwrap(), b"234");
-        assert!(!cut.is_cancelled());
+        assert!(offers.take(&OfferToken::new()).is_none());
+        let held = offers.take(&offer.token).unwrap();
+        assert!(offers.take(&offer.token).is_none());
+        assert_eq!(held.bytes.length(), 3);
+        assert_eq!(read(held.bytes).await.unwrap(), b"234");
     }
 
     #[tokio::test]
-    async fn a_file_that_became_shorter_is_cut() {
+    async fn a_file_that_became_shorter_does_not_end_as_if_it_were_whole() {
         let offers = offers();
         let offer = offers.hold(file(b"0123"), 0..9).unwrap();
-        let cut = CancellationToken::new();
-        let sending = offers.take(&offer.token, cut.clone()).unwrap();
-        assert!(read(sending).await.is_err());
-        assert!(cut.is_cancelled());
+        let held = offers.take(&offer.token).unwrap();
+        assert!(read(held.bytes).await.is_err());
     }
 
     #[tokio::test]
@@ -190,11 +174,7 @@ mod tests {
         let offer = offers.hold(file(b"0"), 0..1).unwrap();
         // Waits for the places of what is held.
         offers.ended().await;
-        assert!(
-            offers
-                .take(&offer.token, CancellationToken::new())
-                .is_none()
-        );
+        assert!(offers.take(&offer.token).is_none());
         assert!(offers.hold(file(b"0"), 0..1).is_err());
     }
 
@@ -205,7 +185,7 @@ mod tests {
             .map(|_| offers.hold(file(b"0"), 0..1).unwrap())
             .collect();
         assert!(offers.hold(file(b"0"), 0..1).is_err());
-        drop(offers.take(&held[0].token, CancellationToken::new()));
+        drop(offers.take(&held[0].token));
         assert!(offers.hold(file(b"0"), 0..1).is_ok());
         assert!(Offers::new(None).hold(file(b"0"), 0..1).is_err());
     }

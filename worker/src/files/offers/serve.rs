@@ -1,7 +1,7 @@
 //! The door at which API nodes fetch what is held ready: HTTP, so that whatever stands between them may look after it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -15,17 +15,19 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use warren_common::model::OfferToken;
-use warren_common::paced::paced;
+use warren_common::paced::{Pieces, paced};
 
-use super::{Offers, PLACES};
+use super::{Offers, PLACES, Unread};
 use crate::files::FilesError;
 
 /// Connections at one moment: those of offers, and some that do not know yet what they want.
 const CONNECTIONS: usize = 2 * PLACES as usize;
 /// How long one may take to say what it wants.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
+/// How long the last of what was read may be on its way.
+const LAST_BYTES: Duration = Duration::from_secs(60);
 /// The pause when the system refuses a connection for the moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,36 +62,76 @@ impl Offers {
         }
     }
 
-    /// One connection for one file.
+    /// One connection for one file, which keeps its place until the last byte has left.
     async fn converse(&self, stream: TcpStream) {
         // A socket that refuses is gone already, and serving it will say so.
         let _ = stream.set_nodelay(true);
-        let cut = CancellationToken::new();
-        let service = service_fn(async |request| Ok::<_, Infallible>(self.answer(&request, &cut)));
+        let place = OnceLock::new();
+        let read = CancellationToken::new();
+        let service = service_fn(async |request| {
+            let held = self.take(&token(&request));
+            let sending = held.map(|held| {
+                // The only one: a connection serves one request.
+                let _ = place.set(held.place);
+                Sending {
+                    bytes: held.bytes,
+                    _read: read.clone().drop_guard(),
+                }
+            });
+            Ok::<_, Infallible>(answer(sending))
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        if let Some(Err(error)) = cut.run_until_cancelled(connection).await {
-            tracing::debug!(%error, "A connection for an offer ended early");
+        let late = async {
+            read.cancelled().await;
+            tokio::time::sleep(LAST_BYTES).await;
+        };
+        tokio::select! {
+            ended = connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "A connection for an offer ended early");
+                }
+            }
+            () = late => {}
         }
     }
+}
 
-    fn answer(&self, request: &Request<Incoming>, cut: &CancellationToken) -> Response<Body> {
-        let token = request.headers().get(AUTHORIZATION);
-        let token = token.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        let sending = token.and_then(|token| self.take(&OfferToken::claimed(token), cut.clone()));
-        let Some(sending) = sending else {
-            let mut response =
-                Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return response;
-        };
-        let length = sending.length();
-        let frames = paced(sending).map(|piece| piece.map(Frame::data));
-        let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)));
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        response
+/// Bytes on their way.
+struct Sending {
+    bytes: Unread,
+    /// Cancels when no more of them is read: all were, or nobody takes them.
+    _read: DropGuard,
+}
+
+impl Pieces for Sending {
+    type Error = FilesError;
+
+    async fn next(&mut self) -> Result<Option<Bytes>, FilesError> {
+        self.bytes.next().await
     }
+}
+
+/// What a request has to show.
+fn token(request: &Request<Incoming>) -> OfferToken {
+    let shown = request.headers().get(AUTHORIZATION);
+    let shown = shown.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    OfferToken::claimed(shown.unwrap_or_default())
+}
+
+fn answer(sending: Option<Sending>) -> Response<Body> {
+    let Some(sending) = sending else {
+        let nothing = Empty::new().map_err(|never| match never {});
+        let mut response = Response::new(nothing.boxed_unsync());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    };
+    let length = sending.bytes.length();
+    let frames = paced(sending).map(|piece| piece.map(Frame::data));
+    let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)));
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
 }
