@@ -195,6 +195,17 @@ async fn a_worker_that_cannot_start_says_what_is_missing_and_where_it_looked() {
         ("WARREN_R", "/no/such/R", "/no/such/R"),
         ("WARREN_RHOST", "/no/such/rhost", "WARREN_RHOST"),
         (
+            "WARREN_OFFER_ADDRESS",
+            "http://here:1",
+            "WARREN_OFFER_ADDRESS",
+        ),
+        // An address of nobody's (RFC 5737).
+        (
+            "WARREN_OFFER_LISTEN",
+            "203.0.113.1:1",
+            "WARREN_OFFER_LISTEN cannot be used",
+        ),
+        (
             "WARREN_AMQP_URL",
             nobody,
             "RabbitMQ at 127.0.0.1:1/%2f does not answer",

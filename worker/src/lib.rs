@@ -140,6 +140,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         .map_err(WorkerError::Host)?;
     let weaknesses = weaknesses(&pool);
 
+    let offers = serve_offers(&config.offers, life.clone()).await?;
     let (me, registered) = register(&db, id, &config, &pool, weaknesses).await?;
     let load = Arc::new(Load::default());
     let keeper = Keeper {
@@ -150,7 +151,6 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         draining: stop.soft.clone(),
     };
     let lease = keeper.start(registered, life.clone());
-    let offers = serve_offers(&config.offers, life.clone()).await?;
     let writes = Writes::start(me, broker.clone(), db.clone(), relaxed, lease.clone());
     let context = Context {
         db: db.clone(),

@@ -53,6 +53,7 @@ impl fmt::Debug for OfferToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{GetFileRequest, Got, GotFile};
 
     #[test]
     fn a_token_is_new_each_time_and_never_printed() {
@@ -63,7 +64,33 @@ mod tests {
         assert_ne!(offer.token, OfferToken::new());
         assert_eq!(offer.token.reveal().len(), 43);
         assert!(!format!("{offer:?}").contains(offer.token.reveal()));
-        let stored = serde_json::to_string(&offer).unwrap();
-        assert_eq!(serde_json::from_str::<Offer>(&stored).unwrap(), offer);
+    }
+
+    #[test]
+    fn the_stored_form_stays_as_it_is() {
+        let file = GotFile {
+            name: "a".to_owned(),
+            size: 9,
+            etag: "\"1\"".to_owned(),
+            got: Got::Offered {
+                first: Some(2),
+                length: 3,
+                offer: Offer {
+                    at: "w:1".to_owned(),
+                    token: OfferToken::claimed("t"),
+                },
+            },
+        };
+        let json = r#"{"name":"a","size":9,"etag":"\"1\"","got":"offered","first":2,"length":3,"offer":{"at":"w:1","token":"t"}}"#;
+        assert_eq!(serde_json::to_string(&file).unwrap(), json);
+        assert_eq!(serde_json::from_str::<GotFile>(json).unwrap(), file);
+    }
+
+    #[test]
+    fn a_request_that_allows_no_offer_is_that_of_versions_without_offers() {
+        let json = r#"{"name":"a","wanted":{"head":false}}"#;
+        let request: GetFileRequest = serde_json::from_str(json).unwrap();
+        assert!(!request.offer);
+        assert_eq!(serde_json::to_string(&request).unwrap(), json);
     }
 }

@@ -209,7 +209,10 @@ async fn settings_that_cannot_be_right_stop_the_start() {
             "WARREN_OPENID_CA",
         ),
     ] {
-        let arguments: Vec<&str> = ["serve"].into_iter().chain(arguments).collect();
+        let arguments: Vec<&str> = ["serve", "--listen=127.0.0.1:0"]
+            .into_iter()
+            .chain(arguments)
+            .collect();
         let ended = house.try_administer(&arguments, "").await;
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success(), "{arguments:?}");
