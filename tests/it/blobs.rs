@@ -239,3 +239,28 @@ fn seconds_now() -> i64 {
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(since.as_secs()).unwrap() - 1
 }
+
+#[tokio::test]
+async fn a_transfer_that_the_store_changed_is_not_taken_for_what_it_was() {
+    let dir = TempDir::new().unwrap();
+    let (_server, blobs) = server(dir.path()).await;
+    let id = TransferId::new();
+    let bytes = pattern(3 * MIB);
+    store(&blobs, BlobKey::Transfer(id), &bytes, MIB).await;
+    let second = dir.path().join(format!("warren/transfers/{id}.1"));
+    let mut changed = std::fs::read(&second).unwrap();
+    changed[5] ^= 1;
+    std::fs::write(&second, changed).unwrap();
+    let size = bytes.len() as u64;
+    let mut download = blobs
+        .open(Content::Transfer { id, size }, None)
+        .await
+        .unwrap();
+    let error = loop {
+        match download.next().await {
+            Ok(piece) => assert!(piece.is_some(), "it ended as if it were whole"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, BlobError::Damaged { .. }), "{error}");
+}

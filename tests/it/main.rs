@@ -19,6 +19,7 @@ mod execute;
 mod fences;
 mod files;
 mod fleet;
+mod garage;
 mod history;
 mod host_faults;
 mod idle;

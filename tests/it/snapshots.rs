@@ -418,3 +418,24 @@ async fn a_snapshot_that_is_deleted_while_it_waits_to_be_loaded_says_so() {
         "{ended}"
     );
 }
+
+#[tokio::test]
+async fn a_snapshot_that_the_store_changed_is_loaded_by_nobody() {
+    let house = House::build().await;
+    let client = house.admin().await;
+    let session = client.open_session().await;
+    session.prints("x <- runif(1e5)").await;
+    session.put_file("a", &[7; 100]).await;
+    let snapshot = session.save().await;
+    let zip = house
+        .dir()
+        .join(format!("s3/warren/snapshots/{snapshot}.zip"));
+    let mut changed = std::fs::read(&zip).unwrap();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&zip, changed).unwrap();
+    session.prints("x <- 'mine'").await;
+    let refused = session.load(&snapshot).await.error(400);
+    assert!(refused.contains("checksum"), "{refused}");
+    assert_eq!(session.prints("cat(x)").await, "mine");
+}

@@ -20,7 +20,9 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    BehaviorVersion, Region, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 
 use tokio::sync::Semaphore;
@@ -110,6 +112,8 @@ impl Blobs {
             .credentials_provider(credentials)
             .force_path_style(true)
             .timeout_config(attempts_of(ATTEMPT_LIMIT))
+            // Asked for where it can be had, see `download`.
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // A download watches its stream itself: only while somebody wants the next piece, so that a slow reader is no
             // stalled store.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
