@@ -1,13 +1,19 @@
 //! Fetching what a worker holds ready.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warren_common::model::Offer;
 use warren_common::paced::Pieces;
+use warren_common::telemetry::chain;
 
+/// Files of workers that are on their way through this node at one moment; each holds about a megabyte. What is beyond goes
+/// through the object store.
+const PLACES: usize = 64;
 /// How long connecting to a worker may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long it may take to answer.
@@ -18,6 +24,9 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 /// Why bytes cannot be fetched, or not all of them.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
+    /// This node has as many on their way as it may.
+    #[error("as many files as may be are fetched from workers")]
+    NoPlace,
     /// The worker cannot be reached, or the connection broke.
     #[error("the worker cannot be reached at {at}")]
     Away {
@@ -54,6 +63,7 @@ pub enum FetchError {
 /// Reads from workers.
 pub struct Offers {
     http: Client,
+    places: Arc<Semaphore>,
 }
 
 /// Bytes on their way from a worker.
@@ -62,6 +72,7 @@ pub struct Fetching {
     at: String,
     response: Response,
     left: u64,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Offers {
@@ -77,12 +88,16 @@ impl Offers {
             .user_agent("warren");
         Ok(Self {
             http: http.build()?,
+            places: Arc::new(Semaphore::new(PLACES)),
         })
     }
 
     /// Begins to fetch `length` bytes.
     pub async fn fetch(&self, offer: Offer, length: u64) -> Result<Fetching, FetchError> {
         let Offer { at, token } = offer;
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(FetchError::NoPlace);
+        };
         let request = self.http.get(format!("http://{at}/"));
         let sent = request.bearer_auth(token.reveal()).send();
         let response = match tokio::time::timeout(ANSWER_LIMIT, sent).await {
@@ -104,6 +119,7 @@ impl Offers {
             at,
             response,
             left: length,
+            _place: place,
         })
     }
 }
@@ -112,6 +128,16 @@ impl Pieces for Fetching {
     type Error = FetchError;
 
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let next = self.piece().await;
+        if let Err(error) = &next {
+            tracing::warn!("A file was cut short: {}", chain(error));
+        }
+        next
+    }
+}
+
+impl Fetching {
+    async fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
         let at = || self.at.clone();
         match tokio::time::timeout(SILENCE_LIMIT, self.response.chunk()).await {
             Ok(Ok(Some(piece))) => {

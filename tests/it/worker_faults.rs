@@ -199,6 +199,7 @@ async fn a_worker_that_cannot_start_says_what_is_missing_and_where_it_looked() {
             "http://here:1",
             "WARREN_OFFER_ADDRESS",
         ),
+        ("WARREN_OFFER_ADDRESS", "here:1", "--offer-listen"),
         // An address of nobody's (RFC 5737).
         (
             "WARREN_OFFER_LISTEN",

@@ -1,6 +1,6 @@
 //! The worker's settings.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -174,12 +174,20 @@ pub struct OfferConfig {
         id = "offer_address",
         long = "offer-address",
         env = "WARREN_OFFER_ADDRESS",
+        requires = "offer_listen",
         value_parser = address
     )]
     pub address: Option<String>,
 }
 
 impl OfferConfig {
+    /// The port, if it is one of those that user code may connect to.
+    fn port_among(&self, connect_ports: &str) -> Option<u16> {
+        let mut ports = connect_ports.split(',');
+        let door = self.listen?.port();
+        ports.any(|port| port.parse() == Ok(door)).then_some(door)
+    }
+
     /// Host and port for API nodes, of who listens at `listening` on a machine called `host`.
     pub fn address(&self, listening: SocketAddr, host: &str) -> String {
         match &self.address {
@@ -226,6 +234,11 @@ pub enum ConfigError {
         /// The heartbeat.
         heartbeat: Duration,
     },
+    /// User code may connect to where files are fetched.
+    #[error(
+        "WARREN_SANDBOX_CONNECT_PORTS has the port {0} of WARREN_OFFER_LISTEN, which is for API nodes only"
+    )]
+    OpenDoor(u16),
     /// A number that has to be positive is not.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -241,6 +254,9 @@ impl WorkerConfig {
         } = self.lease;
         if lease < heartbeat * 2 || heartbeat.is_zero() {
             return Err(ConfigError::LeaseTooShort { lease, heartbeat });
+        }
+        if let Some(door) = self.offers.port_among(&self.host.sandbox.connect_ports) {
+            return Err(ConfigError::OpenDoor(door));
         }
         let positive = [
             ("WARREN_SESSION_SLOTS", self.session_slots > 0),
@@ -284,7 +300,13 @@ fn address(text: &str) -> Result<String, String> {
     let parts = text.rsplit_once(':');
     let part = parts.filter(|(host, port)| {
         let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-        is_port && !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])
+        // An address with colons stands in brackets.
+        let is_v6 = |inner: &str| inner.parse::<Ipv6Addr>().is_ok();
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let is_host = bracketed.map_or(!host.contains(':'), is_v6);
+        is_port && is_host && !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])
     });
     match part {
         Some(_) => Ok(text.to_owned()),
@@ -334,11 +356,35 @@ mod tests {
     }
 
     #[test]
+    fn user_code_may_not_be_let_to_where_files_are_fetched() {
+        let config = |listen: Option<&str>| OfferConfig {
+            listen: listen.map(|listen| listen.parse().unwrap()),
+            address: None,
+        };
+        let open = config(Some("0.0.0.0:9466"));
+        assert_eq!(open.port_among("443,9466"), Some(9466));
+        assert_eq!(open.port_among("443,94"), None);
+        assert_eq!(open.port_among(""), None);
+        assert_eq!(config(None).port_among("9466"), None);
+    }
+
+    #[test]
     fn an_address_is_a_host_and_a_port() {
         for right in ["w:1", "w.example:9466", "10.0.0.7:9466", "[::1]:9466"] {
             assert!(address(right).is_ok(), "{right}");
         }
-        for wrong in ["", "w", ":1", "w:", "w:0", "http://w:1", "a@w:1", "w:x"] {
+        for wrong in [
+            "",
+            "w",
+            ":1",
+            "w:",
+            "w:0",
+            "http://w:1",
+            "a@w:1",
+            "w:x",
+            "fd00::7:1",
+            "[w]:1",
+        ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
     }

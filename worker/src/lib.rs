@@ -202,7 +202,9 @@ async fn until_the_end(
     let drained = async {
         stop.soft.cancelled().await;
         registry.ended().await;
-        registry.context().transfers.offers.ended().await;
+        // Who reads slowly holds nobody up for longer than R may.
+        let offers = &registry.context().transfers.offers;
+        stop.hard.run_until_cancelled(offers.ended()).await;
     };
     // Interrupted, then killed, then written down: what is not done by then waits for a Postgres that is away.
     let patience = registry.context().config.interrupt_grace + LAST_WRITES;
@@ -306,6 +308,7 @@ async fn serve_offers(
     let listening = listener.local_addr().map_err(WorkerError::Offers)?;
     let host = rustix::system::uname();
     let at = config.address(listening, &host.nodename().to_string_lossy());
+    tracing::info!("API nodes may fetch large files of sessions at {at}");
     let offers = Offers::new(Some(at));
     tokio::spawn(offers.clone().serve(listener, life));
     Ok(offers)

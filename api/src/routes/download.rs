@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use warren_common::blobs::{BlobKey, Blobs};
 use warren_common::model::{ByteRange, Content, Got, GotFile, Wanted};
-use warren_common::paced::paced;
+use warren_common::paced::{STALL_LIMIT, paced};
 use warren_common::telemetry::chain;
 
 use crate::app::{App, Shared};
 use crate::error::ApiError;
+use crate::offers::FetchError;
 
 /// What a request wants of a file, by its method and headers.
 pub struct Conditions(pub Wanted);
@@ -97,7 +98,12 @@ pub(super) async fn got_file(app: &App, file: GotFile) -> Result<Option<Response
             length,
             offer,
         } => match app.offers.fetch(offer, length).await {
-            Ok(fetching) => (first, length, Body::from_stream(paced(fetching))),
+            Ok(fetching) => (
+                first,
+                length,
+                Body::from_stream(paced(fetching, STALL_LIMIT)),
+            ),
+            Err(FetchError::NoPlace) => return Ok(None),
             Err(error) => {
                 tracing::warn!("A file goes through the object store: {}", chain(&error));
                 return Ok(None);
@@ -172,7 +178,7 @@ pub(super) async fn stored(
             Body::empty()
         } else {
             let download = blobs.download(stored.key, range.clone()).await?;
-            Body::from_stream(paced(download))
+            Body::from_stream(paced(download, STALL_LIMIT))
         };
         let mut response = (status, body).into_response();
         describe(&mut response, Some(length), Some(&stored.name));
@@ -191,7 +197,7 @@ pub(super) async fn stored(
 async fn body(blobs: &Blobs, content: Content) -> Result<(u64, Body), ApiError> {
     let download = blobs.open(content, None).await?;
     let length = download.size();
-    Ok((length, Body::from_stream(paced(download))))
+    Ok((length, Body::from_stream(paced(download, STALL_LIMIT))))
 }
 
 fn describe(response: &mut Response, length: Option<u64>, name: Option<&str>) {

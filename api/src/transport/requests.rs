@@ -15,7 +15,7 @@ const HEALTH: &str = "/health/";
 /// Places for requests that are under way.
 ///
 /// One has its place until its answer begins. What is then sent on counts no longer, as it has bounds of its own: event streams have
-/// places, downloads share those of the object store, and each takes a connection.
+/// places, downloads share those of the object store or of workers, and each takes a connection.
 #[derive(Clone)]
 pub struct Requests(Arc<Semaphore>);
 

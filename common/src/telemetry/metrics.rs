@@ -34,6 +34,7 @@ pub struct Metrics {
     lease_age_seconds: GaugeF64,
     notices: Family<Labels, Counter>,
     sent_again: Counter,
+    offers: Family<Labels, Counter>,
     service_parents: Family<Labels, Gauge>,
     event_streams: Gauge,
     console_pages: Counter,
@@ -77,6 +78,7 @@ impl Metrics {
             lease_age_seconds: GaugeF64::default(),
             notices: Family::default(),
             sent_again: Counter::default(),
+            offers: Family::default(),
             service_parents: Family::default(),
             event_streams: Gauge::default(),
             console_pages: Counter::default(),
@@ -135,6 +137,11 @@ impl Metrics {
             "notices_sent_again",
             "Notices that the sweeper of this node repeated",
             self.sent_again.clone(),
+        );
+        registry.register(
+            "offers",
+            "Files that this worker held ready for API nodes, by what became of them: taken, or expired",
+            self.offers.clone(),
         );
         registry.register(
             "service_parents",
@@ -241,6 +248,12 @@ impl Metrics {
     pub fn notices_sent_again(&self, count: usize) {
         self.sent_again
             .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// What became of a file that was held ready.
+    pub fn offer(&self, outcome: &'static str) {
+        let labels = vec![("outcome", outcome.to_owned())];
+        self.offers.get_or_create(&labels).inc();
     }
 
     /// Services in memory whose calls are forked, and those whose calls get whole processes.

@@ -18,29 +18,20 @@ pub async fn read(
     FileName(name): FileName,
     Conditions(wanted): Conditions,
 ) -> Result<Response, ApiError> {
-    let mut request = GetFileRequest {
+    let offer = asked.is_waited_for();
+    let request = GetFileRequest {
         name,
         wanted,
-        offer: asked.is_waited_for(),
+        offer,
     };
-    if request.offer {
-        match ask(&app, asked.clone(), &request).await? {
-            Ok(file) => {
-                if let Some(response) = got_file(&app, file).await? {
-                    return Ok(response);
-                }
-            }
-            Err(accepted) => return Ok(accepted),
-        }
-        request.offer = false;
-    }
-    stored(&app, asked, &request).await
+    bring(&app, asked, request).await
 }
 
-/// The bytes that a job was to fetch from a worker which does not hold them ready any more: read again, as they are now.
+/// The bytes that a job was to fetch from a worker, or did: read again, as they are now. Of a HEAD only what describes them.
 pub(in crate::routes) async fn again(
     app: &App,
     asked: Asked,
+    head: bool,
     file: GotFile,
 ) -> Result<Response, ApiError> {
     let range = match file.got {
@@ -54,36 +45,53 @@ pub(in crate::routes) async fn again(
         }),
         _ => None,
     };
+    let wanted = Wanted {
+        head,
+        range,
+        ..Wanted::default()
+    };
     let request = GetFileRequest {
         name: file.name,
-        wanted: Wanted {
-            range,
-            ..Wanted::default()
-        },
-        offer: false,
+        wanted,
+        offer: true,
     };
-    stored(app, asked, &request).await
+    bring(app, asked, request).await
 }
 
-/// By way of the store.
-async fn stored(app: &App, asked: Asked, request: &GetFileRequest) -> Result<Response, ApiError> {
-    match ask(app, asked, request).await? {
-        Ok(file) => got_file(app, file).await?.ok_or_else(turn::unreadable),
-        Err(accepted) => Ok(accepted),
+/// From the worker if it may be and can be, else by way of the store.
+async fn bring(app: &App, asked: Asked, mut request: GetFileRequest) -> Result<Response, ApiError> {
+    if request.offer {
+        match ask(app, asked.clone(), &request).await? {
+            Asking::Over(file) => {
+                if let Some(response) = got_file(app, file).await? {
+                    return Ok(response);
+                }
+            }
+            Asking::GoesOn(response) => return Ok(response),
+        }
+        request.offer = false;
+    }
+    match ask(app, asked, &request).await? {
+        Asking::Over(file) => got_file(app, file).await?.ok_or_else(turn::unreadable),
+        Asking::GoesOn(response) => Ok(response),
     }
 }
 
-/// What the session says, or the answer to who does not wait for it.
-async fn ask(
-    app: &App,
-    asked: Asked,
-    request: &GetFileRequest,
-) -> Result<Result<GotFile, Response>, ApiError> {
+/// How far a question to a session came.
+enum Asking {
+    /// What it said.
+    Over(GotFile),
+    /// The answer to who does not wait for it.
+    GoesOn(Response),
+}
+
+async fn ask(app: &App, asked: Asked, request: &GetFileRequest) -> Result<Asking, ApiError> {
     match turn::take(app, asked, JobKind::GetFile, request, Bytes::new()).await? {
-        Turn::Accepted(response) => Ok(Err(response)),
+        Turn::Accepted(response) => Ok(Asking::GoesOn(response)),
         Turn::Ended(outcome) => {
             turn::succeeded(&outcome)?;
-            outcome.read().map(Ok).ok_or_else(turn::unreadable)
+            let file = outcome.read().ok_or_else(turn::unreadable)?;
+            Ok(Asking::Over(file))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `GET /jobs/{id}/content`
 
 use axum::extract::State;
+use axum::http::Method;
 use axum::response::Response;
 use warren_common::id::JobId;
 use warren_common::model::{Got, GotFile, GotObject, JobKind};
@@ -21,6 +22,7 @@ pub async fn content(
     State(app): State<Shared>,
     caller: Caller,
     trace: Trace,
+    method: Method,
     Id(id): Id<JobId>,
 ) -> Result<Response, ApiError> {
     let job = jobs::find(&app.db, caller.id, id).await?;
@@ -38,7 +40,8 @@ pub async fn content(
         match (&got.got, job.session) {
             // It went, or was to go, to who asked for it then.
             (Got::Offered { .. }, Some(session)) => {
-                again(&app, Asked::of(caller, session, trace), got).await
+                let asked = Asked::of(caller, session, trace);
+                again(&app, asked, method == Method::HEAD, got).await
             }
             _ => got_file(&app, got).await?.ok_or_else(turn::unreadable),
         }

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::bytes::Bytes;
-use warren_common::model::{Offer, OfferToken};
+use tokio_util::task::AbortOnDropHandle;
+use warren_common::model::{Offer, OfferToken, RefusalKind};
 use warren_common::paced::Pieces;
+use warren_common::telemetry::metrics;
 
-use super::FilesError;
 use super::read::next_bytes;
+use super::{FilesError, refused};
 
 /// Files that are held ready, or are on their way, at one moment; what is beyond goes through the store.
 const PLACES: u32 = 64;
@@ -41,6 +43,8 @@ pub struct Offers {
 struct Held {
     bytes: Unread,
     place: OwnedSemaphorePermit,
+    /// Forgets it in time.
+    _forgets: AbortOnDropHandle<()>,
 }
 
 /// What is still to be read of a file.
@@ -48,6 +52,18 @@ struct Unread {
     /// None while the next piece of it is read, and after an error.
     file: Option<File>,
     range: Range<u64>,
+    version: Version,
+}
+
+/// What changes with a write: how long a file is, and when it was last written to.
+#[derive(Debug, PartialEq, Eq)]
+struct Version(i64, i64, u64);
+
+impl Version {
+    fn of(file: &File) -> Result<Self, FilesError> {
+        let stat = rustix::fs::fstat(file).map_err(std::io::Error::from)?;
+        Ok(Self(stat.st_size, stat.st_mtime, stat.st_mtime_nsec))
+    }
 }
 
 impl Offers {
@@ -69,23 +85,35 @@ impl Offers {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(file);
         };
-        let token = OfferToken::new();
-        let bytes = Unread {
-            file: Some(file),
-            range,
+        let Ok(version) = Version::of(&file) else {
+            return Err(file);
         };
-        self.held().insert(token.clone(), Held { bytes, place });
+        let token = OfferToken::new();
         let (offers, forgotten) = (self.clone(), token.clone());
-        tokio::spawn(async move {
+        let forgets = tokio::spawn(async move {
             tokio::time::sleep(offers.held_for).await;
-            offers.held().remove(&forgotten);
+            if offers.held().remove(&forgotten).is_some() {
+                metrics().offer("expired");
+            }
         });
+        let held = Held {
+            bytes: Unread {
+                file: Some(file),
+                range,
+                version,
+            },
+            place,
+            _forgets: AbortOnDropHandle::new(forgets),
+        };
+        self.held().insert(token.clone(), held);
         Ok(Offer { at, token })
     }
 
     /// Takes one; nobody can a second time.
     fn take(&self, token: &OfferToken) -> Option<Held> {
-        self.held().remove(token)
+        let held = self.held().remove(token)?;
+        metrics().offer("taken");
+        Some(held)
     }
 
     /// Makes no more offers, and returns when none is left and none on its way.
@@ -116,6 +144,13 @@ impl Pieces for Unread {
         };
         let end = self.range.end.min(self.range.start + PIECE);
         let (file, bytes) = next_bytes(file, self.range.start..end).await?;
+        // It is sent for as long as its reader takes: old bytes and new ones together would be no version of it.
+        if Version::of(&file)? != self.version {
+            return Err(refused(
+                RefusalKind::Unavailable,
+                "the file was changed while it was sent".to_owned(),
+            ));
+        }
         self.range.start += bytes.len() as u64;
         self.file = Some(file);
         Ok(Some(bytes))
@@ -163,6 +198,22 @@ mod tests {
         let offer = offers.hold(file(b"0123"), 0..9).unwrap();
         let held = offers.take(&offer.token).unwrap();
         assert!(read(held.bytes).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_to_does_not_become_a_mixture() {
+        let offers = offers();
+        let mut file = file(b"");
+        file.set_len(2 * PIECE).unwrap();
+        let reader = file.try_clone().unwrap();
+        let offer = offers.hold(reader, 0..2 * PIECE).unwrap();
+        let mut bytes = offers.take(&offer.token).unwrap().bytes;
+        assert!(bytes.next().await.unwrap().is_some());
+        file.write_all(b"new").unwrap();
+        // Whatever the clock of the file system tells of the two moments.
+        file.set_len(2 * PIECE + 1).unwrap();
+        assert!(bytes.next().await.is_err());
+        assert!(bytes.next().await.unwrap().is_none());
     }
 
     #[tokio::test]

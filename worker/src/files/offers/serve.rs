@@ -15,9 +15,9 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use warren_common::model::OfferToken;
-use warren_common::paced::{Pieces, paced};
+use warren_common::paced::paced;
 
 use super::{Offers, PLACES, Unread};
 use crate::files::FilesError;
@@ -26,8 +26,8 @@ use crate::files::FilesError;
 const CONNECTIONS: usize = 2 * PLACES as usize;
 /// How long one may take to say what it wants.
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
-/// How long the last of what was read may be on its way.
-const LAST_BYTES: Duration = Duration::from_secs(60);
+/// How long a node may take nothing. It has a limit of its own for its caller, which is shorter, and takes a lot at a time.
+const STALL_LIMIT: Duration = Duration::from_secs(300);
 /// The pause when the system refuses a connection for the moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,7 +55,7 @@ impl Offers {
                     });
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "No connection can be accepted for an offer");
+                    tracing::warn!(%error, "No connection can be accepted for an offer");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -66,52 +66,27 @@ impl Offers {
     async fn converse(&self, stream: TcpStream) {
         // A socket that refuses is gone already, and serving it will say so.
         let _ = stream.set_nodelay(true);
+        // Nobody looks at a connection that has no room: the system closes it.
+        let stalled = u32::try_from(STALL_LIMIT.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, stalled);
         let place = OnceLock::new();
-        let read = CancellationToken::new();
         let service = service_fn(async |request| {
             let held = self.take(&token(&request));
-            let sending = held.map(|held| {
+            let bytes = held.map(|held| {
                 // The only one: a connection serves one request.
                 let _ = place.set(held.place);
-                Sending {
-                    bytes: held.bytes,
-                    _read: read.clone().drop_guard(),
-                }
+                held.bytes
             });
-            Ok::<_, Infallible>(answer(sending))
+            Ok::<_, Infallible>(answer(bytes))
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        let late = async {
-            read.cancelled().await;
-            tokio::time::sleep(LAST_BYTES).await;
-        };
-        tokio::select! {
-            ended = connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "A connection for an offer ended early");
-                }
-            }
-            () = late => {}
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "A connection for an offer ended early");
         }
-    }
-}
-
-/// Bytes on their way.
-struct Sending {
-    bytes: Unread,
-    /// Cancels when no more of them is read: all were, or nobody takes them.
-    _read: DropGuard,
-}
-
-impl Pieces for Sending {
-    type Error = FilesError;
-
-    async fn next(&mut self) -> Result<Option<Bytes>, FilesError> {
-        self.bytes.next().await
     }
 }
 
@@ -122,15 +97,15 @@ fn token(request: &Request<Incoming>) -> OfferToken {
     OfferToken::claimed(shown.unwrap_or_default())
 }
 
-fn answer(sending: Option<Sending>) -> Response<Body> {
-    let Some(sending) = sending else {
+fn answer(bytes: Option<Unread>) -> Response<Body> {
+    let Some(bytes) = bytes else {
         let nothing = Empty::new().map_err(|never| match never {});
         let mut response = Response::new(nothing.boxed_unsync());
         *response.status_mut() = StatusCode::NOT_FOUND;
         return response;
     };
-    let length = sending.bytes.length();
-    let frames = paced(sending).map(|piece| piece.map(Frame::data));
+    let length = bytes.length();
+    let frames = paced(bytes, STALL_LIMIT).map(|piece| piece.map(Frame::data));
     let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)));
     response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
