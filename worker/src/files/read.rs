@@ -30,13 +30,13 @@ pub(super) async fn got(
         wanted,
         offer,
     } = request;
-    let (file, stat) = opened;
+    let stat = &opened.1;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let etag = etag(&stat);
+    let etag = etag(stat);
     let got = match choose(&wanted, size, &etag) {
         Choice::Nothing(got) => got,
-        Choice::Whole => bring(files, file, None, 0..size, offer).await?,
-        Choice::Range(range) => bring(files, file, Some(range.start), range, offer).await?,
+        Choice::Whole => bring(files, opened, None, 0..size, offer).await?,
+        Choice::Range(range) => bring(files, opened, Some(range.start), range, offer).await?,
     };
     Ok(GotFile {
         name,
@@ -50,14 +50,14 @@ pub(super) async fn got(
 /// there with the answer.
 async fn bring(
     files: &Files,
-    mut file: File,
+    (mut file, stat): (File, Stat),
     first: Option<u64>,
     range: Range<u64>,
     offer: bool,
 ) -> Result<Got, FilesError> {
     let length = range.end - range.start;
     if offer && length > Content::MAX_IN_ROW as u64 {
-        match files.shared.offers.hold(file, range.clone()) {
+        match files.shared.offers.hold(file, &stat, range.clone()) {
             Ok(offer) => {
                 return Ok(Got::Offered {
                     first,

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::Stat;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::bytes::Bytes;
 use tokio_util::task::AbortOnDropHandle;
@@ -60,9 +61,8 @@ struct Unread {
 struct Version(i64, i64, u64);
 
 impl Version {
-    fn of(file: &File) -> Result<Self, FilesError> {
-        let stat = rustix::fs::fstat(file).map_err(std::io::Error::from)?;
-        Ok(Self(stat.st_size, stat.st_mtime, stat.st_mtime_nsec))
+    fn of(stat: &Stat) -> Self {
+        Self(stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
     }
 }
 
@@ -77,15 +77,12 @@ impl Offers {
         }
     }
 
-    /// Holds bytes of a file ready; gives the file back when that cannot be.
-    pub(super) fn hold(&self, file: File, range: Range<u64>) -> Result<Offer, File> {
+    /// Holds bytes of a file ready as long as it is what `stat` told; gives the file back when that cannot be.
+    pub(super) fn hold(&self, file: File, stat: &Stat, range: Range<u64>) -> Result<Offer, File> {
         let Some(at) = self.at.clone() else {
             return Err(file);
         };
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Err(file);
-        };
-        let Ok(version) = Version::of(&file) else {
             return Err(file);
         };
         let token = OfferToken::new();
@@ -100,7 +97,7 @@ impl Offers {
             bytes: Unread {
                 file: Some(file),
                 range,
-                version,
+                version: Version::of(stat),
             },
             place,
             _forgets: AbortOnDropHandle::new(forgets),
@@ -145,7 +142,8 @@ impl Pieces for Unread {
         let end = self.range.end.min(self.range.start + PIECE);
         let (file, bytes) = next_bytes(file, self.range.start..end).await?;
         // It is sent for as long as its reader takes: old bytes and new ones together would be no version of it.
-        if Version::of(&file)? != self.version {
+        let stat = rustix::fs::fstat(&file).map_err(std::io::Error::from)?;
+        if Version::of(&stat) != self.version {
             return Err(refused(
                 RefusalKind::Unavailable,
                 "the file was changed while it was sent".to_owned(),
@@ -173,6 +171,11 @@ mod tests {
         file
     }
 
+    fn hold(offers: &Offers, file: File, range: Range<u64>) -> Result<Offer, File> {
+        let stat = rustix::fs::fstat(&file).unwrap();
+        offers.hold(file, &stat, range)
+    }
+
     async fn read(mut bytes: Unread) -> Result<Vec<u8>, FilesError> {
         let mut all = Vec::new();
         while let Some(piece) = bytes.next().await? {
@@ -184,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn an_offer_is_taken_once_and_by_its_token_only() {
         let offers = offers();
-        let offer = offers.hold(file(b"0123456789"), 2..5).unwrap();
+        let offer = hold(&offers, file(b"0123456789"), 2..5).unwrap();
         assert!(offers.take(&OfferToken::new()).is_none());
         let held = offers.take(&offer.token).unwrap();
         assert!(offers.take(&offer.token).is_none());
@@ -195,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_became_shorter_does_not_end_as_if_it_were_whole() {
         let offers = offers();
-        let offer = offers.hold(file(b"0123"), 0..9).unwrap();
+        let offer = hold(&offers, file(b"0123"), 0..9).unwrap();
         let held = offers.take(&offer.token).unwrap();
         assert!(read(held.bytes).await.is_err());
     }
@@ -206,7 +209,7 @@ mod tests {
         let mut file = file(b"");
         file.set_len(2 * PIECE).unwrap();
         let reader = file.try_clone().unwrap();
-        let offer = offers.hold(reader, 0..2 * PIECE).unwrap();
+        let offer = hold(&offers, reader, 0..2 * PIECE).unwrap();
         let mut bytes = offers.take(&offer.token).unwrap().bytes;
         assert!(bytes.next().await.unwrap().is_some());
         file.write_all(b"new").unwrap();
@@ -222,22 +225,22 @@ mod tests {
             held_for: Duration::from_millis(1),
             ..offers()
         };
-        let offer = offers.hold(file(b"0"), 0..1).unwrap();
+        let offer = hold(&offers, file(b"0"), 0..1).unwrap();
         // Waits for the places of what is held.
         offers.ended().await;
         assert!(offers.take(&offer.token).is_none());
-        assert!(offers.hold(file(b"0"), 0..1).is_err());
+        assert!(hold(&offers, file(b"0"), 0..1).is_err());
     }
 
     #[tokio::test]
     async fn there_are_only_so_many() {
         let offers = offers();
         let held: Vec<_> = (0..PLACES)
-            .map(|_| offers.hold(file(b"0"), 0..1).unwrap())
+            .map(|_| hold(&offers, file(b"0"), 0..1).unwrap())
             .collect();
-        assert!(offers.hold(file(b"0"), 0..1).is_err());
+        assert!(hold(&offers, file(b"0"), 0..1).is_err());
         drop(offers.take(&held[0].token));
-        assert!(offers.hold(file(b"0"), 0..1).is_ok());
-        assert!(Offers::new(None).hold(file(b"0"), 0..1).is_err());
+        assert!(hold(&offers, file(b"0"), 0..1).is_ok());
+        assert!(hold(&Offers::new(None), file(b"0"), 0..1).is_err());
     }
 }
