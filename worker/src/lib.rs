@@ -157,7 +157,7 @@ pub async fn run(config: WorkerConfig, stop: Stop) -> Result<(), WorkerError> {
         me,
         writes,
         broker: broker.clone(),
-        transfers: transfers(&config, db.clone(), offers.clone()),
+        transfers: transfers(&config, db.clone(), offers),
         lease: lease.clone(),
         config: Arc::clone(&config),
         stop: stop.clone(),
