@@ -27,12 +27,21 @@ pub enum FetchError {
     /// This node has as many on their way as it may.
     #[error("as many files as may be are fetched from workers")]
     NoPlace,
-    /// The worker cannot be reached, or the connection broke.
+    /// The worker cannot be reached.
     #[error("the worker cannot be reached at {at}")]
     Away {
         /// Where.
         at: String,
         /// Why not.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The connection ended.
+    #[error("the worker at {at} ended the connection; it is gone, or the file was written to")]
+    Ended {
+        /// Where.
+        at: String,
+        /// How.
         #[source]
         source: reqwest::Error,
     },
@@ -146,7 +155,7 @@ impl Fetching {
             }
             Ok(Ok(None)) if self.left == 0 => Ok(None),
             Ok(Ok(None)) => Err(FetchError::Length { at: at() }),
-            Ok(Err(source)) => Err(FetchError::Away { at: at(), source }),
+            Ok(Err(source)) => Err(FetchError::Ended { at: at(), source }),
             Err(_elapsed) => Err(FetchError::Silent {
                 at: at(),
                 limit: SILENCE_LIMIT,
