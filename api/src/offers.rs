@@ -101,6 +101,11 @@ impl Offers {
         })
     }
 
+    /// Whether one more could be fetched now: an offer that nobody takes keeps a place at its worker for a while.
+    pub fn has_room(&self) -> bool {
+        self.places.available_permits() > 0
+    }
+
     /// Begins to fetch `length` bytes.
     pub async fn fetch(&self, offer: Offer, length: u64) -> Result<Fetching, FetchError> {
         let Offer { at, token } = offer;

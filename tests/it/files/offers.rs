@@ -9,10 +9,14 @@ use warren_tests::{Builder, House, wait};
 
 use super::{MIB, pattern};
 
+/// With workers that API nodes reach.
+fn within_reach() -> Builder {
+    Builder::new().env("WARREN_OFFER_LISTEN", "127.0.0.1:0")
+}
+
 /// A house whose API node reaches its worker, and a session that has a large file.
 async fn house_with_offers(size: usize) -> (House, Session) {
-    let house = Builder::new().env("WARREN_OFFER_LISTEN", "127.0.0.1:0");
-    let house = house.build().await;
+    let house = within_reach().build().await;
     let session = house.admin().await.open_session().await;
     session.put_file("large", &pattern(size)).await;
     wait::until("nothing of the upload is in the store", async || {
@@ -102,8 +106,8 @@ async fn what_was_fetched_from_the_worker_is_read_again_for_who_asks_for_the_job
 #[tokio::test]
 async fn a_worker_that_cannot_be_reached_gives_files_out_by_way_of_the_store() {
     let nobody = format!("127.0.0.1:{}", free_port().await);
-    let house = Builder::new().env("WARREN_OFFER_LISTEN", "127.0.0.1:0");
-    let house = house.env("WARREN_OFFER_ADDRESS", &nobody).build().await;
+    let house = within_reach().env("WARREN_OFFER_ADDRESS", &nobody);
+    let house = house.build().await;
     let session = house.admin().await.open_session().await;
     session.put_file("large", &pattern(MIB)).await;
     assert!(session.get_file("large").await.expect(200) == pattern(MIB));
@@ -117,8 +121,7 @@ const HUGE: usize = 400 * MIB;
 
 /// A house with a session that has a huge file of nothing, and the answer that has just begun.
 async fn house_that_sends(builder: Builder) -> (House, Session, Response) {
-    let house = builder.env("WARREN_OFFER_LISTEN", "127.0.0.1:0");
-    let house = house.build().await;
+    let house = builder.build().await;
     let session = house.admin().await.open_session().await;
     let code = format!(
         "f <- file('huge', 'wb'); seek(f, {HUGE} - 1, rw = 'write'); writeBin(raw(1), f); close(f)"
@@ -143,7 +146,7 @@ async fn rest(mut answer: Response) -> (usize, bool) {
 
 #[tokio::test]
 async fn a_worker_that_dies_on_the_way_cuts_the_answer_short() {
-    let (mut house, _session, answer) = house_that_sends(Builder::new()).await;
+    let (mut house, _session, answer) = house_that_sends(within_reach()).await;
     house.workers[0].process.kill().await;
     let (read, is_whole) = rest(answer).await;
     assert!(!is_whole, "the answer ended as if it were whole");
@@ -154,7 +157,7 @@ async fn a_worker_that_dies_on_the_way_cuts_the_answer_short() {
 
 #[tokio::test]
 async fn a_file_that_is_written_to_on_the_way_does_not_become_a_mixture() {
-    let (_house, session, answer) = house_that_sends(Builder::new()).await;
+    let (_house, session, answer) = house_that_sends(within_reach()).await;
     session
         .prints("f <- file('huge', 'r+b'); writeBin(as.raw(1:9), f); close(f)")
         .await;
@@ -165,7 +168,7 @@ async fn a_file_that_is_written_to_on_the_way_does_not_become_a_mixture() {
 
 #[tokio::test]
 async fn a_worker_that_is_told_to_stop_sends_what_it_began_to_send() {
-    let (mut house, session, answer) = house_that_sends(Builder::new()).await;
+    let (mut house, session, answer) = house_that_sends(within_reach()).await;
     house.workers[0].process.signal("TERM").await;
     // It ends neither before all is read nor at once.
     session.gone().await;
@@ -175,7 +178,7 @@ async fn a_worker_that_is_told_to_stop_sends_what_it_began_to_send() {
 
 #[tokio::test]
 async fn a_caller_who_reads_nothing_does_not_keep_a_worker_from_stopping() {
-    let builder = Builder::new().env("WARREN_DRAIN_GRACE", "1");
+    let builder = within_reach().env("WARREN_DRAIN_GRACE", "1");
     let (mut house, _session, answer) = house_that_sends(builder).await;
     house.workers[0].process.signal("TERM").await;
     let process = &mut house.workers[0].process;
@@ -190,7 +193,7 @@ async fn a_caller_who_reads_nothing_does_not_keep_a_worker_from_stopping() {
 
 #[tokio::test]
 async fn a_session_that_is_closed_meanwhile_changes_nothing_for_who_reads() {
-    let (_house, session, answer) = house_that_sends(Builder::new()).await;
+    let (_house, session, answer) = house_that_sends(within_reach()).await;
     session.close().await;
     session.gone().await;
     assert_eq!(rest(answer).await, (HUGE, true));
@@ -200,8 +203,8 @@ async fn a_session_that_is_closed_meanwhile_changes_nothing_for_who_reads() {
 async fn a_worker_that_says_nothing_gives_files_out_by_way_of_the_store() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = silent.local_addr().unwrap().to_string();
-    let house = Builder::new().env("WARREN_OFFER_LISTEN", "127.0.0.1:0");
-    let house = house.env("WARREN_OFFER_ADDRESS", &at).build().await;
+    let house = within_reach().env("WARREN_OFFER_ADDRESS", &at);
+    let house = house.build().await;
     let session = house.admin().await.open_session().await;
     session.put_file("large", &pattern(MIB)).await;
     assert!(session.get_file("large").await.expect(200) == pattern(MIB));
@@ -211,8 +214,7 @@ async fn a_worker_that_says_nothing_gives_files_out_by_way_of_the_store() {
 
 #[tokio::test]
 async fn the_door_opens_for_nobody_without_a_token() {
-    let house = Builder::new().env("WARREN_OFFER_LISTEN", "127.0.0.1:0");
-    let house = house.build().await;
+    let house = within_reach().build().await;
     let log = house.workers[0].process.log_text();
     let told = log.split("files of sessions at ").nth(1).unwrap();
     let door = told.lines().next().unwrap();

@@ -1,8 +1,8 @@
 //! A large file up and down through Warren, beside the same bytes put straight into the object store and taken out again: by the
 //! same plain client, which sends and reads and looks at nothing.
 //!
-//! The store is that of `compose.yaml`. It keeps equal blocks once and compresses them, so no megabyte here is like another
-//! or like one of an earlier round, and none gets smaller.
+//! The store is that of `compose.yaml`. It keeps equal blocks once, so no megabyte here is like another or like one of an
+//! earlier round.
 
 use std::io;
 use std::net::SocketAddr;

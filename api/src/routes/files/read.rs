@@ -60,6 +60,7 @@ pub(in crate::routes) async fn again(
 
 /// From the worker if it may be and can be, else by way of the store.
 async fn bring(app: &App, asked: Asked, mut request: GetFileRequest) -> Result<Response, ApiError> {
+    request.offer &= app.offers.has_room();
     if request.offer {
         match ask(app, asked.clone(), &request).await? {
             Asking::Over(file) => {
