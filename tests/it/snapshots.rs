@@ -5,12 +5,9 @@ use std::process::Command;
 
 use reqwest::Method;
 use serde_json::json;
-use warren_tests::client::{Answer, Client, Session};
+use warren_tests::client::{Answer, Client, Session, UNTIL_GO};
 use warren_tests::gate::Gate;
 use warren_tests::{Builder, House, WorkerOptions, wait};
-
-/// Runs until a file `go` comes.
-const UNTIL_GO: &str = "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)";
 
 async fn zip_of(client: &Client, snapshot: &str) -> Vec<u8> {
     let request = client.request(Method::GET, &format!("/snapshots/{snapshot}"));

@@ -5,11 +5,8 @@ use std::process::Command;
 
 use reqwest::Method;
 use serde_json::json;
-use warren_tests::client::Session;
+use warren_tests::client::{Session, UNTIL_GO};
 use warren_tests::{Builder, House};
-
-/// Runs until a file `go` comes.
-const UNTIL_GO: &str = "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)";
 
 /// Runs R without Warren in a directory that holds these bytes as the file `object`; gives what it printed and that file then.
 fn plain_r(code: &str, object: &[u8]) -> (String, Vec<u8>) {

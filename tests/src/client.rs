@@ -479,5 +479,9 @@ impl Session {
     }
 }
 
+/// R code that makes a file `here`, and runs until a file `go` comes.
+pub const UNTIL_GO: &str =
+    "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)";
+
 /// A generous limit for one answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);

@@ -2,13 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use warren_tests::client::Session;
+use warren_tests::client::{Session, UNTIL_GO};
 use warren_tests::{House, wait};
 
 use super::{MIB, pattern};
-
-/// Runs until a file `go` comes.
-const UNTIL_GO: &str = "invisible(file.create('here')); while (!file.exists('go')) Sys.sleep(0.01)";
 
 #[tokio::test]
 async fn files_go_up_are_seen_by_r_come_down_and_go_away() {
